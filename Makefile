@@ -1,0 +1,49 @@
+# make          set up a local environment and run config.yaml to results/report.html
+# make test     set up and run the tests that take minutes
+# make test-slow    the tests that take longer: whole runs, kills at random moments
+# make benchmark    the numbers of the README
+# make clean    delete the environment; results stay
+
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv/bin
+
+.PHONY: report test test-slow benchmark format clean
+
+report: .venv/run
+	$(VENV)/snakemake --cores $(CORES)
+	@echo "The report is in $(CURDIR)/results/report.html"
+
+test: .venv/test
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/snakefmt --check Snakefile rules
+	$(VENV)/ty check scripts/patchwork
+	$(VENV)/snakemake --lint
+	$(VENV)/python -m pytest
+
+test-slow: .venv/test
+	$(VENV)/python -m pytest -m slow
+
+benchmark: .venv/run
+	$(VENV)/python tests/benchmark.py
+
+format: .venv/test
+	$(VENV)/ruff check --fix .
+	$(VENV)/ruff format .
+	$(VENV)/snakefmt Snakefile rules
+
+clean:
+	rm -rf .venv
+
+.venv/run: requirements.txt constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Patchwork needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	@echo "Setting up .venv: some minutes, mostly for torch"
+	$(PYTHON) -m venv .venv
+	$(VENV)/python -m pip install --disable-pip-version-check --requirement requirements.txt --constraint constraints.txt
+	@touch $@
+
+.venv/test: .venv/run requirements-test.txt
+	$(VENV)/python -m pip install --disable-pip-version-check --requirement requirements-test.txt --constraint constraints.txt
+	@touch $@

@@ -1,0 +1,27 @@
+"""Intriguing properties of vision transformers, from raw images to a report.
+
+Read rules/ in the order included here: data, training, evaluation, report.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.18")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/origins.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    """Everything that the config asks for, ending in results/report.html."""
+    default_target: True
+    input:
+        "results/report.html",
+        everything(),

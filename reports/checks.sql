@@ -1,0 +1,58 @@
+-- Every query must find nothing. The comment above it is what one reads when it does.
+
+-- A prediction has a missing value.
+SELECT * FROM predictions
+WHERE (level + seed + image + label + pred + rank + prob + confidence + lost) IS NULL;
+
+-- A cell (level, seed) that the config asks for is missing, or one is there that nothing asks for.
+SELECT
+    dataset, model, perturbation, variant, level, seed,
+    CASE WHEN decisions IS NULL THEN 'missing' ELSE 'not asked for' END AS problem
+FROM cells
+FULL JOIN asked USING (dataset, model, perturbation, variant, level, seed)
+WHERE decisions IS NULL OR clean IS NULL;
+
+-- A strip has predictions of images that its dataset does not have.
+SELECT DISTINCT dataset, model, perturbation, variant, image
+FROM predictions
+ANTI JOIN images USING (dataset, image);
+
+-- A cell does not have exactly one prediction for each image of its dataset.
+SELECT
+    dataset, model, perturbation, variant, level, seed,
+    cells.decisions, cells.images AS images_seen, datasets.images AS images_in_dataset
+FROM cells
+LEFT JOIN datasets USING (dataset)
+WHERE cells.decisions IS DISTINCT FROM datasets.images OR cells.images IS DISTINCT FROM datasets.images;
+
+-- A prediction was compared with another label than the image has.
+SELECT DISTINCT dataset, model, perturbation, variant, image, p.label, i.label AS label_in_dataset
+FROM predictions AS p
+JOIN images AS i USING (dataset, image)
+WHERE p.label <> i.label;
+
+-- A model decides the same untouched image in two ways.
+SELECT dataset, model, image, list(DISTINCT pred) AS preds
+FROM predictions
+SEMI JOIN (FROM asked WHERE clean) USING (dataset, model, perturbation, variant, level, seed)
+GROUP BY dataset, model, image
+HAVING min(pred) <> max(pred);
+
+-- The rank of the true class is 0 exactly if the prediction is right, and never negative.
+SELECT dataset, model, perturbation, variant, level, seed, image, label, pred, rank
+FROM predictions
+WHERE (rank = 0) <> (pred = label) OR rank < 0;
+
+-- A probability is outside 0 to 1, or the true class is more probable than the predicted one.
+SELECT dataset, model, perturbation, variant, level, seed, image, prob, confidence
+FROM predictions
+WHERE
+    prob NOT BETWEEN 0 AND 1
+    OR confidence NOT BETWEEN 0 AND 1
+    OR prob > confidence + 1e-3; -- float16 has three digits
+
+-- A share of lost pixels is outside 0 to 1, or an untouched image has lost some.
+SELECT dataset, model, perturbation, variant, level, seed, image, lost
+FROM predictions
+JOIN asked USING (dataset, model, perturbation, variant, level, seed)
+WHERE lost NOT BETWEEN 0 AND 1 OR (clean AND lost <> 0);

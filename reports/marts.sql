@@ -1,0 +1,115 @@
+-- The parquet files stay the only copy of predictions and indexes: two views read the lists of files in the
+-- variables of their names (no glob, so no stale file joins in). The rest are tables, and what figures read.
+-- Given: asked (dataset, model, perturbation, variant, family, model_family, level, seed, clean), a row for
+-- each cell that the config asks for; clean is true for the first level of a strip, which changes nothing.
+
+CREATE VIEW predictions AS
+SELECT
+    split_part(filename, '/', -4) AS dataset,
+    split_part(filename, '/', -3) AS model,
+    split_part(filename, '/', -2) AS perturbation,
+    regexp_extract(filename, '([^/]+)\.parquet$', 1) AS variant,
+    * EXCLUDE (filename)
+FROM read_parquet(getvariable('predictions'), filename = true);
+
+CREATE VIEW images AS
+SELECT regexp_extract(filename, '([^/]+)\.parquet$', 1) AS dataset, * EXCLUDE (filename)
+FROM read_parquet(getvariable('indexes'), filename = true, union_by_name = true);
+
+-- 95 % Wilson interval of a share p of n images.
+CREATE MACRO wilson(p, n, side) AS (
+    (p + 3.841458820694124::DOUBLE / (2 * n)
+        + side * 1.959963984540054::DOUBLE * sqrt(p * (1 - p) / n + 3.841458820694124::DOUBLE / (4.0 * n * n)))
+    / (1 + 3.841458820694124::DOUBLE / n)
+);
+CREATE MACRO wilson_low(p, n) AS greatest(0, wilson(p, n, -1));
+CREATE MACRO wilson_high(p, n) AS least(1, wilson(p, n, 1));
+
+-- What there is to see. Chance is what always naming the most frequent class would score: 1 / classes if all
+-- are equally frequent.
+CREATE TABLE datasets AS
+WITH
+    labels AS (SELECT dataset, label, count(*) AS images FROM images WHERE image IS NOT NULL GROUP BY ALL)
+SELECT
+    dataset,
+    sum(images)::BIGINT AS images,
+    count(*) AS classes,
+    max(images) / sum(images) AS chance
+FROM labels
+GROUP BY dataset
+ORDER BY dataset;
+
+-- Files that were left out, and why.
+CREATE TABLE skipped AS
+SELECT dataset, path, problem FROM images WHERE image IS NULL ORDER BY ALL;
+
+-- Accuracy of every cell.
+CREATE TABLE cells AS
+SELECT
+    dataset, model, perturbation, variant, level, seed,
+    avg((rank = 0)::INT) AS top1,
+    avg((rank < 5)::INT) AS top5,
+    avg(lost) AS lost,
+    count(*) AS decisions,
+    count(DISTINCT image) AS images
+FROM predictions
+GROUP BY ALL
+ORDER BY ALL;
+
+-- Accuracy of every level of every strip. Images are what was sampled, so intervals are over images; seeds
+-- only average, and their spread stands apart.
+CREATE TABLE accuracy AS
+WITH
+    levels AS (
+        SELECT
+            dataset, model, perturbation, variant, level,
+            avg(top1) AS top1,
+            avg(top5) AS top5,
+            stddev_samp(top1) AS seed_spread,
+            avg(lost) AS lost,
+            max(images) AS images,
+            count(*) AS seeds
+        FROM cells
+        GROUP BY ALL
+    ),
+    strips AS (SELECT DISTINCT * EXCLUDE (seed) FROM asked),
+    names AS (SELECT family, count(DISTINCT perturbation) AS perturbations FROM asked GROUP BY family)
+SELECT
+    dataset, model, model_family, family, perturbation, variant,
+    round(level::DOUBLE, 6) AS level,
+    clean, top1,
+    wilson_low(top1, images) AS low,
+    wilson_high(top1, images) AS high,
+    top5, seed_spread,
+    top1 / nullif(max(top1) FILTER (clean) OVER strip, 0) AS relative,
+    lost, levels.images, seeds, chance,
+    -- The title of a panel: 'shapes · 8x8 grid', with the perturbation if its family has several.
+    concat_ws(
+        ' · ',
+        dataset,
+        CASE WHEN perturbations > 1 THEN replace(perturbation, '_', ' ') END,
+        CASE WHEN variant SIMILAR TO '\d+x\d+' THEN variant || ' grid' ELSE nullif(variant, 'plain') END
+    ) AS panel,
+    -- The place of a model among all of the run, so that its colour is the same in every figure.
+    dense_rank() OVER (ORDER BY model_family, model) - 1 AS place
+FROM levels
+JOIN strips USING (dataset, model, perturbation, variant, level)
+JOIN names USING (family)
+JOIN datasets USING (dataset)
+WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
+ORDER BY dataset, model, perturbation, variant, level;
+
+-- What the models know before anything is taken away; it is the same in each of their strips.
+CREATE TABLE models AS
+SELECT
+    model, model_family, dataset,
+    any_value(top1) AS top1,
+    any_value(low) AS low,
+    any_value(high) AS high,
+    any_value(images) AS images,
+    any_value(chance) AS chance,
+    any_value(low) > any_value(chance) AS above_chance
+FROM accuracy
+WHERE clean
+GROUP BY model, model_family, dataset
+ORDER BY dataset, model_family, model;

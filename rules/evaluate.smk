@@ -1,0 +1,63 @@
+rule predict:
+    """A strip of the grid: one model, one dataset, every level and seed of one perturbation."""
+    input:
+        images="results/images/{dataset}.npy",
+        index="results/images/{dataset}.parquet",
+        weights=lambda w: weights(w.model),
+    output:
+        STRIP,
+    log:
+        "logs/predict/{dataset}/{model}/{perturbation}/{variant}.log",
+    benchmark:
+        "benchmarks/predict/{dataset}/{model}/{perturbation}/{variant}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        code=lambda w: program("predict.py", f"patchwork/perturbations/{w.perturbation}.py"),
+        origin=lambda w: [images_origin(w.dataset), weights_origin(w.model)],
+        model=lambda w: facts(models[w.model]),
+        cells=lambda w: strip_cells(f"{w.perturbation}/{w.variant}"),
+        compute=compute,
+        store="results/cells",
+    script:
+        "../scripts/predict.py"
+
+
+rule draw_sheet:
+    """What the models saw: the same few images under every level of a perturbation."""
+    input:
+        images="results/images/{dataset}.npy",
+        index="results/images/{dataset}.parquet",
+    output:
+        report(SHEET, caption="../reports/caption.rst", category="What the models saw"),
+    log:
+        "logs/draw_sheet/{dataset}/{perturbation}/{variant}.log",
+    benchmark:
+        "benchmarks/draw_sheet/{dataset}/{perturbation}/{variant}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    params:
+        code=lambda w: program("draw_sheet.py", f"patchwork/perturbations/{w.perturbation}.py"),
+        origin=lambda w: images_origin(w.dataset),
+        levels=lambda w: perturbations[f"{w.perturbation}/{w.variant}"]["levels"],
+        seed=seeds[0],
+        caption="The same images as rows, from the untouched image at the left to the last level at the right.",
+    script:
+        "../scripts/draw_sheet.py"
+
+
+rule clear_cells:
+    """Delete the stored cells that no strip of this config uses. Only runs when asked for by name."""
+    input:
+        paths(STRIP),
+    log:
+        "logs/clear_cells.log",
+    conda:
+        "../envs/torch.yaml"
+    params:
+        store="results/cells",
+    script:
+        "../scripts/clear_cells.py"

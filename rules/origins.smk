@@ -1,0 +1,73 @@
+"""What a job depends on beside its inputs. No rules here.
+
+Snakemake forgets that a job has to run again once the job before it has failed on a rerun. So every job
+also carries, as a parameter, the digest of all code and config that its inputs are made from.
+"""
+
+from functools import cache
+from itertools import product
+
+from patchwork import folders
+from patchwork.provenance import digest, fingerprint
+
+
+def program(*sources):
+    """Changes when the meaning of scripts, or of what they import, changes."""
+    return fingerprint(f"{HERE}/scripts", *sources)
+
+
+def facts(entry):
+    """A config entry without its family, on which no result depends."""
+    return {key: entry[key] for key in sorted(entry) if key != "family"}
+
+
+@cache
+def folder_origin(dataset):
+    entry = datasets[dataset]
+    if "draw" in entry:
+        return digest([dataset, facts(entry), program("draw_images.py")])
+    try:
+        return digest(folders.listing(entry["root"], entry.get("images")))
+    except (ValueError, FileNotFoundError) as error:
+        raise WorkflowError(f"datasets.{dataset}.root: {error}")
+
+
+@cache
+def images_origin(dataset):
+    return digest(
+        [folder_origin(dataset), facts(datasets[dataset]), config["pixels"], program("pack_images.py")]
+    )
+
+
+@cache
+def run_origin(run):
+    entry = runs[run]
+    return digest(
+        [entry, facts(models[entry["model"]]), folder_origin(entry["data"]), program("train_stage.py")]
+    )
+
+
+@cache
+def weights_origin(model):
+    run = models[model].get("run")
+    return digest([facts(models[model]), run_origin(run) if run else program("fetch_weights.py")])
+
+
+def missing_files():
+    """The files that config entries name and that are not there, a line each."""
+    for kind, names, keys in [
+        ("datasets", asked_folders, ["classes", "columns"]),
+        ("models", asked_models, ["weights"]),
+    ]:
+        for name, key in product(names, keys):
+            file = config[kind][name].get(key, "")
+            if file and not is_url(file) and not os.path.isfile(file):
+                yield f"{kind}.{name}.{key}: there is no file {file}"
+
+
+# What is missing is told before any job runs, not by the first job that needs it.
+if workflow.is_main_process:
+    for dataset in asked_folders:
+        folder_origin(dataset)
+    if missing := [*missing_files()]:
+        raise WorkflowError("\n".join(missing))

@@ -1,0 +1,72 @@
+rule build_warehouse:
+    """One DuckDB file: views of the parquet files, marts for the figures, checks that must find nothing."""
+    input:
+        predictions=paths(STRIP),
+        indexes=paths("results/images/{dataset}.parquet"),
+        marts=here("reports/marts.sql"),
+        checks=here("reports/checks.sql"),
+    output:
+        "results/warehouse.duckdb",
+    log:
+        "logs/build_warehouse.log",
+    benchmark:
+        "benchmarks/build_warehouse.jsonl"
+    conda:
+        "../envs/report.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+    params:
+        code=program("build_warehouse.py"),
+        asked=[strip | {"cells": strip_cells("{perturbation}/{variant}".format(**strip))} for strip in asked],
+    script:
+        "../scripts/build_warehouse.py"
+
+
+rule draw_figure:
+    """A query and a chart, both in reports/figures/{figure}.py; its docstring is the caption."""
+    input:
+        warehouse="results/warehouse.duckdb",
+        figure=here("reports/figures/{figure}.py"),
+    output:
+        report(
+            "results/figures/{figure}.json",
+            caption="../reports/caption.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "logs/draw_figure/{figure}.log",
+    benchmark:
+        "benchmarks/draw_figure/{figure}.jsonl"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=program("draw_figure.py", "patchwork/theme.py"),
+        caption=lambda w: figures[w.figure]["doc"],
+    script:
+        "../scripts/draw_figure.py"
+
+
+rule write_report:
+    """Every figure, table and sheet on one page that opens without a network."""
+    input:
+        warehouse="results/warehouse.duckdb",
+        specs=expand("results/figures/{figure}.json", figure=figures),
+        sheets=paths(SHEET),
+        page=here("reports/page.html"),
+    output:
+        report("results/report.html", category="Report"),
+    log:
+        "logs/write_report.log",
+    benchmark:
+        "benchmarks/write_report.jsonl"
+    conda:
+        "../envs/report.yaml"
+    params:
+        code=program("write_report.py"),
+        captions={name: figure["doc"] for name, figure in figures.items()},
+        sheets=[sheet_facts(strip) for strip in sheets.values()],
+        settings=config,
+    script:
+        "../scripts/write_report.py"

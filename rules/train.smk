@@ -1,0 +1,42 @@
+rule train_stage:
+    """Some epochs of a run, from the checkpoint of the stage before: what a job loses is one stage."""
+    input:
+        folder=lambda w: image_folder(runs[w.run]["data"]),
+        resume=previous,
+    output:
+        "results/checkpoints/{run}/{epoch}.pt",
+    log:
+        "logs/train_stage/{run}/{epoch}.log",
+    benchmark:
+        "benchmarks/train_stage/{run}/{epoch}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        origin=lambda w: run_origin(w.run),
+        run=lambda w: runs[w.run],
+        model=lambda w: facts(models[runs[w.run]["model"]]),
+        compute=compute,
+    script:
+        "../scripts/train_stage.py"
+
+
+rule export_weights:
+    """The weights of the last checkpoint of a run, without its optimizer."""
+    input:
+        lambda w: checkpoints(w.run)[-1],
+    output:
+        "results/weights/trained/{run}.safetensors",
+    log:
+        "logs/export_weights/{run}.log",
+    benchmark:
+        "benchmarks/export_weights/{run}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    params:
+        code=program("export_weights.py"),
+        origin=lambda w: run_origin(w.run),
+    script:
+        "../scripts/export_weights.py"

@@ -1,0 +1,20 @@
+"""An image folder to one array and its index."""
+
+from patchwork import jobs
+
+jobs.start(snakemake)
+
+from patchwork import pixels
+
+dataset = snakemake.params.dataset
+packed, left_out = pixels.pack(
+    snakemake.input.folder,
+    snakemake.output.images,
+    snakemake.output.index,
+    snakemake.params.pixels,
+    classes=snakemake.input.get("classes"),
+    columns=snakemake.input.get("columns"),
+    images=dataset.get("images"),
+    skip=dataset.get("corrupt") == "skip",
+    threads=snakemake.threads,
+)

@@ -1,0 +1,61 @@
+"""What there is to choose from: files that register themselves by being in a folder."""
+
+import ast
+import difflib
+from contextlib import suppress
+from pathlib import Path
+
+
+def constants(path):
+    """The UPPER_CASE literals at the top of a file, in lower case, and its docstring as `doc`.
+
+    The file is parsed, not run: the Snakefile is read once per job, and must not import torch.
+    """
+    tree = ast.parse(Path(path).read_text())
+    found = {"doc": ast.get_docstring(tree)}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").isupper():
+            with suppress(ValueError):  # what is computed is private to the file
+                found[node.targets[0].id.lower()] = ast.literal_eval(node.value)
+    return found
+
+
+def catalogue(folder):
+    """Every file of a folder, by its name."""
+    return {path.stem: constants(path) for path in sorted(Path(folder).glob("[!_]*.py"))}
+
+
+def variants(entries):
+    """The same, with one entry for each of the VARIANTS that a file lists."""
+    return {f"{name}/{v}": e for name, e in entries.items() for v in e.get("variants", ["plain"])}
+
+
+def answers(name, entry):
+    """All that a study can call an entry: its name, its name without its variant, its family."""
+    return {name, name.split("/")[0], entry.get("family")} - {None}
+
+
+def pick(wanted, entries):
+    """The names of the entries that `wanted` (a name or a list) chooses, in the order of the entries.
+
+    Raises ValueError for what no entry answers to.
+    """
+    wanted = {wanted} if isinstance(wanted, str) else set(wanted)
+    known = set().union(*(answers(name, entry) for name, entry in entries.items()))
+    for name in sorted(wanted - known):
+        raise ValueError(f"{name!r} is not known{suggest(name, known)}; there are {', '.join(sorted(known))}")
+    return [name for name, entry in entries.items() if answers(name, entry) & wanted]
+
+
+def suggest(name, known):
+    """', did you mean ...?' if something known is alike."""
+    close = difflib.get_close_matches(str(name), sorted(map(str, known)), 1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def cells(perturbation, levels, seeds):
+    """The cells (level, seed) of a strip in their order. The first level changes nothing, so one seed
+    does for it; so it does for a perturbation without NOISE."""
+    first, *others = levels
+    used = seeds if "noise" in perturbation else seeds[:1]
+    return [(first, seeds[0])] + [(level, seed) for level in others for seed in used]

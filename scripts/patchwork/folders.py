@@ -1,0 +1,66 @@
+"""Image folders: one folder per class. Read while planning too, so nothing here may import much."""
+
+import os
+import re
+from pathlib import Path
+
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+WORDNET_ID = re.compile(r"n\d{8}")
+
+
+def listing(root, images=None):
+    """The images of an image folder as (class folder, path relative to root), in order of path.
+
+    images: keep only so many, spread evenly over the list (and so over the classes).
+    Raises FileNotFoundError or ValueError that names the folder and what would be right.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no folder {root}: it should hold one folder of images per class")
+    classes = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not classes:
+        raise ValueError(f"{root} has no folders in it: it should hold one folder of images per class")
+    found = []
+    for folder in classes:
+        inside = sorted(
+            os.path.relpath(os.path.join(place, name), root).replace(os.sep, "/")
+            for place, _, names in os.walk(folder, followlinks=True)
+            for name in names
+            if os.path.splitext(name)[1].lower() in EXTENSIONS
+        )
+        if not inside:
+            raise ValueError(
+                f"the class folder {folder} has no images in it: add some ({', '.join(sorted(EXTENSIONS))}) "
+                "or remove it"
+            )
+        found += [(folder.name, path) for path in inside]
+    if images and images < len(found):
+        found = [found[i * len(found) // images] for i in range(images)]
+    return found
+
+
+def class_order(names, classes=None):
+    """The classes of a dataset in the order of a model's outputs.
+
+    classes: a text file with a class folder a line. Without it, folders named by WordNet ids of
+    ImageNet-1k stand for all of its 1,000 classes in order of id, whichever of them are there; other
+    folders are numbered in the order of their names.
+    Raises ValueError naming a folder that is not in the list.
+    """
+    names = sorted(set(names))
+    if classes:
+        order = [line.strip() for line in Path(classes).read_text().splitlines() if line.strip()]
+        where = classes
+    elif all(WORDNET_ID.fullmatch(name) for name in names):
+        from timm.data import ImageNetInfo
+
+        order = sorted(ImageNetInfo().label_names())
+        where = "ImageNet-1k; give the dataset a list of its own, `classes: FILE`"
+        if not set(names) & set(order):
+            return names
+    else:
+        return names
+    strange = [name for name in names if name not in set(order)]
+    if strange:
+        raise ValueError(f"class folder {strange[0]!r} ({len(strange)} such) is not in {where}")
+    return order

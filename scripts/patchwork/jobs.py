@@ -1,0 +1,73 @@
+"""What every job does first: find its log, keep to its threads, end when its Snakemake ends."""
+
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+WATCH_SECONDS = 1
+
+
+def start(snakemake):
+    """Send output to the job's log, limit its threads, and watch the Snakemake that started it.
+
+    Call it before torch or numpy is imported: their thread pools read the environment once.
+    """
+    for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
+        os.environ[f"{library}_NUM_THREADS"] = str(snakemake.threads)
+    terminal = open(os.dup(sys.stderr.fileno()), "w", buffering=1)
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w") as opened:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(opened.fileno(), sys.stdout.fileno())
+        os.dup2(opened.fileno(), sys.stderr.fileno())
+    sys.stderr.reconfigure(line_buffering=True)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    progress.terminal = terminal
+    job = " ".join([snakemake.rule, *snakemake.wildcards])
+    sys.excepthook = lambda kind, error, trace: report(job, log, terminal, kind, error, trace)
+    threading.Thread(target=end_with_snakemake, args=[snakemake_process()], daemon=True).start()
+
+
+def report(job, log, terminal, kind, error, trace):
+    """Put the reason on the terminal in one line, and the whole story into the log."""
+    sys.__excepthook__(kind, error, trace)
+    reason = " ".join(str(error).split()) or kind.__name__
+    if not isinstance(error, (ValueError, FileNotFoundError)):  # our own messages need no type
+        reason = f"{kind.__name__}: {reason}"
+    print(f"{job} failed: {reason} (log: {log})", file=terminal)
+
+
+def snakemake_process():
+    """The nearest process above this one that is a Snakemake, or None."""
+    for process in psutil.Process().parents():
+        try:
+            if any(Path(word).name == "snakemake" for word in process.cmdline()):
+                return process
+        except psutil.Error:
+            continue
+    return None
+
+
+def end_with_snakemake(process):
+    """End this job when its Snakemake is gone: after kill -9 its jobs would live on, and a rerun beside
+    them would compute everything twice."""
+    while process is not None:
+        time.sleep(WATCH_SECONDS)
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            print("The Snakemake that started this job is gone, so the job ends.", file=sys.stderr)
+            os._exit(1)
+
+
+def progress(iterable=None, **settings):
+    """A tqdm bar on the terminal; silent where nobody looks (the log gets a line per step instead)."""
+    from tqdm import tqdm
+
+    terminal = getattr(progress, "terminal", sys.stderr)
+    return tqdm(iterable, file=terminal, disable=not terminal.isatty(), ncols=100, leave=False, **settings)

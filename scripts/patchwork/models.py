@@ -1,0 +1,207 @@
+"""Any timm model as a function of pixels in [0, 1]: it resizes and normalises inside."""
+
+import hashlib
+import json
+import pickle
+import sys
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+
+class Model(nn.Module):
+    """float [N, 3, H, W] in [0, 1] -> logits [N, classes].
+
+    Images of another size than `size` are resized (bicubic, anti-aliased) and every image is normalised
+    with the statistics the weights were trained with, so nothing outside can use the wrong ones.
+    `origin` is all that decides its logits but code; `layout` is the memory layout that it likes its input in.
+    """
+
+    def __init__(self, net, size=None):
+        super().__init__()
+        facts = net.pretrained_cfg
+        fixed = getattr(getattr(net, "patch_embed", None), "img_size", None)
+        self.net, self.layout, self.origin = net, torch.contiguous_format, {}
+        self.size = tuple(size or fixed or facts["input_size"][-2:])
+        self.register_buffer("mean", torch.tensor(facts["mean"]).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(facts["std"]).view(1, -1, 1, 1), persistent=False)
+
+    def prepare(self, pixels):
+        """Pixels as the network wants them: resized and normalised."""
+        if pixels.shape[-2:] != self.size:
+            pixels = interpolate(pixels, self.size, mode="bicubic", antialias=True).clamp(0, 1)
+        return (pixels - self.mean) / self.std
+
+    def forward(self, pixels):
+        return self.net(self.prepare(pixels))
+
+    def tokens(self, pixels):
+        """The tokens after each block, normalised as before the head: a list of (prefix, patch), float
+        [N, prefix tokens, width] (class token first) and [N, patch tokens, width].
+
+        Raises ValueError for a network without class and patch tokens.
+        """
+        if not getattr(self.net, "num_prefix_tokens", 0):
+            raise ValueError(f"{type(self.net).__name__} has no class token")
+        blocks = self.net.forward_intermediates(
+            self.prepare(pixels),
+            return_prefix_tokens=True,
+            norm=True,
+            output_fmt="NLC",
+            intermediates_only=True,
+        )
+        return [(prefix, patch) for patch, prefix in blocks]
+
+    def attention(self, pixels):
+        """The attention of each block after its softmax: a list of [N, heads, tokens, tokens].
+
+        Raises ValueError for a network whose blocks do not attend.
+        """
+        blocks = [block for block in getattr(self.net, "blocks", []) if hasattr(block, "attn")]
+        if not blocks:
+            raise ValueError(f"{type(self.net).__name__} has no blocks with attention")
+        found, hooks, fused = [], [], [block.attn.fused_attn for block in blocks]
+        for block in blocks:
+            block.attn.fused_attn = False  # the fused kernel never forms the attention matrix
+            hooks.append(block.attn.attn_drop.register_forward_hook(lambda *called: found.append(called[2])))
+        try:
+            self(pixels)
+        finally:
+            for block, hook, setting in zip(blocks, hooks, fused, strict=True):
+                hook.remove()
+                block.attn.fused_attn = setting
+        return found
+
+
+def create(entry, classes=None, pretrained=False):
+    """The bare timm network of a config entry {timm, options}, with `classes` outputs.
+
+    Raises ValueError naming the model when timm does not know it or refuses its options.
+    """
+    import timm
+
+    options = dict(entry.get("options", {}))
+    if classes is not None:
+        options["num_classes"] = classes
+    if not timm.is_model(entry["timm"]):
+        alike = timm.list_models(f"*{entry['timm'].split('.')[0].split('_')[0]}*")[:8]
+        raise ValueError(f"timm has no model {entry['timm']!r}; alike: {', '.join(alike) or 'none'}")
+    try:
+        return timm.create_model(entry["timm"], pretrained=pretrained, **options)
+    except TypeError as error:
+        raise ValueError(f"timm's {entry['timm']!r} refuses options {options}: {error}") from error
+
+
+def build(entry, weights, classes):
+    """The model of a config entry with its weights, ready to evaluate on a dataset.
+
+    entry: {timm, options, size, run}. weights: a file written by `save`. classes: the dataset's class names.
+    Raises ValueError if the weights do not fit the network, or the network's classes not the dataset's.
+    """
+    net = create(entry, len(classes) if "run" in entry else None)
+    state, metadata = load(weights)
+    fit(net, state, weights)
+    if net.num_classes != len(classes):
+        raise ValueError(
+            f"{entry['timm']} tells {net.num_classes} classes apart, the dataset has {len(classes)}: give the "
+            "dataset a class list (`classes: FILE`) or choose a model that was trained on its classes"
+        )
+    learnt = json.loads(metadata.get("classes", "null"))
+    if learnt and learnt != classes:
+        differ = next(i for i, (a, b) in enumerate(zip(learnt, classes, strict=True)) if a != b)
+        raise ValueError(
+            f"the model learnt class {differ} as {learnt[differ]!r}, the dataset has {classes[differ]!r} there"
+        )
+    model = Model(net, entry.get("size") and (entry["size"], entry["size"]))
+    model.origin = {
+        "timm": entry["timm"],
+        "options": entry.get("options", {}),
+        "size": model.size,
+        "weights": metadata["digest"],
+    }
+    return model.eval().requires_grad_(False)
+
+
+def fit(net, state, source):
+    """Load a state dict into a network whole, or raise ValueError naming what does not fit."""
+    expected = net.state_dict()
+    problems = [f"misses {name}" for name in expected if name not in state]
+    problems += [f"has {name} too many" for name in state if name not in expected]
+    problems += [
+        f"has {name} of shape {tuple(value.shape)} instead of {tuple(expected[name].shape)}"
+        for name, value in state.items()
+        if name in expected and value.shape != expected[name].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise ValueError(f"{source} does not fit {type(net).__name__}: it {'; it '.join(problems[:4])}{more}")
+    strange = [n for n, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if strange:
+        raise ValueError(f"{source} has NaN or infinite weights in {', '.join(strange[:4])}")
+    net.load_state_dict(state)
+
+
+def read_checkpoint(path, net):
+    """The weights in a .safetensors or .pth file of anybody's, with the names that `net` uses.
+
+    Training checkpoints (state_dict, model, EMA first) and `module.` prefixes are unwrapped, and the
+    architecture's own conversion of older formats is applied, all by timm.
+    Raises ValueError for a file with pickled code or no weights in it; such a file is never executed.
+    """
+    import timm.models
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no weights file {path}")
+    try:
+        state = timm.models.load_state_dict(str(path), weights_only=True)
+    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{path} is not a plain file of weights and was not run ({reason}); save its state dict alone, "
+            "best as .safetensors"
+        ) from error
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no state dict: it should map names to tensors")
+    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    return convert(state, net) if convert and set(state) != set(net.state_dict()) else state
+
+
+def save(path, state, classes=None):
+    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on."""
+    state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(state):
+        digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
+        digest.update(state[name].reshape(-1).view(torch.uint8).numpy())
+    metadata = {"digest": digest.hexdigest()} | ({"classes": json.dumps(classes)} if classes else {})
+    safetensors.torch.save_file(state, path, metadata)
+
+
+def load(path):
+    """A state dict and the metadata that `save` wrote, {digest, classes}."""
+    with safetensors.safe_open(path, "pt") as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
+
+
+def device(compute):
+    """The torch.device that the config's `compute` asks for; `auto` takes a GPU where there is one."""
+    name = compute["device"]
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(
+            "config asks for compute.device cuda, but torch sees no GPU; `auto` would take the CPU"
+        )
+    return torch.device(name)
+
+
+def place(model, compute):
+    """A model on the device that the config's `compute` asks for, a CNN in the memory layout it asks for."""
+    convolutions = sum(isinstance(layer, nn.Conv2d) for layer in model.modules())
+    if compute["channels_last"] and convolutions > 1:  # a ViT has one, which cuts its patches
+        model.layout = torch.channels_last
+    return model.to(device(compute), memory_format=model.layout)

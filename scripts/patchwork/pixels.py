@@ -1,0 +1,174 @@
+"""Packed images: every image decoded, resized and cropped once, in one array that is read as it is."""
+
+import csv
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
+
+from patchwork import files, folders, jobs
+
+BLOCK_IMAGES = 256  # decoded at a time, so that memory does not grow with the dataset
+
+
+def decode(path):
+    """An image file as RGB, upright by its EXIF orientation; transparent parts become white.
+
+    Raises ValueError naming the file if it is empty, cut short or no image.
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            image = ImageOps.exif_transpose(opened)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        problem = "is empty" if not os.path.getsize(path) else f"cannot be read ({error})"
+        raise ValueError(
+            f"{path} {problem}: replace or remove it, or set `corrupt: skip` for the dataset"
+        ) from error
+    if image.mode.startswith("I"):  # 16 bits; PIL's own conversion would clip them at 255
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def view(resize, crop, interpolation):
+    """The one view of all models: shorter side to `resize` px, then the `crop` px square at the centre."""
+    mode = InterpolationMode(interpolation)
+    return Compose([Resize(resize, interpolation=mode), CenterCrop(crop)])
+
+
+def read_columns(path):
+    """Further columns of a dataset, a CSV with one row per image by `path`: {path: {column: value}}."""
+    if not path:
+        return {}
+    with open(path, newline="") as opened:
+        return {row.pop("path"): row for row in csv.DictReader(opened)}
+
+
+def pack(
+    root, array_path, index_path, pixels, *, classes=None, columns=None, images=None, skip=False, threads=1
+):
+    """Pack an image folder: uint8 [N, 3, crop, crop] in a .npy file, and its index in parquet.
+
+    Columns of the index: image (row in the array; null if the file was left out), label, class_name,
+    path (the image's name for ever: random numbers hang on it), problem (why it was left out), then the
+    those of the CSV `columns`. Its metadata hold the classes in order and the digest of pixels and labels.
+
+    pixels: {resize, crop, interpolation}. classes: a class list (folders.class_order). columns: a
+    CSV (read_columns). skip: leave corrupt files out instead of stopping.
+    Raises ValueError naming the file or folder at fault.
+    """
+    found = folders.listing(root, images)
+    order = folders.class_order([name for name, _ in found], classes)
+    labels = {name: label for label, name in enumerate(order)}
+    extra = read_columns(columns)
+    transform = view(**pixels)
+
+    def load(path):
+        try:
+            return np.asarray(transform(decode(Path(root, path)))).transpose(2, 0, 1), None
+        except ValueError as error:
+            if skip:
+                return None, str(error)
+            raise
+
+    shape = (3, pixels["crop"], pixels["crop"])
+    digest = hashlib.blake2b(digest_size=16)
+    rows, packed = [], 0
+    with (
+        files.whole(array_path) as temporary,
+        open(temporary, "wb") as array,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        write_header(array, len(found), shape)
+        with jobs.progress(total=len(found), unit="image", desc="pack") as bar:
+            for first in range(0, len(found), BLOCK_IMAGES):
+                block = found[first : first + BLOCK_IMAGES]
+                for (name, path), (image, problem) in zip(
+                    block, pool.map(load, [p for _, p in block]), strict=True
+                ):
+                    if image is not None:
+                        data = image.tobytes()
+                        array.write(data)
+                        digest.update(f"{path}\0{labels[name]}\0".encode() + data)
+                    rows.append(
+                        {
+                            "image": None if image is None else packed,
+                            "label": labels[name],
+                            "class_name": name,
+                            "path": path,
+                            "problem": problem,
+                            **extra.get(path, {}),
+                        }
+                    )
+                    packed += image is not None
+                bar.update(len(block))
+        if not packed:
+            raise ValueError(f"no image of {root} could be read")
+        array.seek(0)
+        write_header(array, packed, shape)
+    write_index(index_path, rows, order, digest.hexdigest())
+    return packed, len(found) - packed
+
+
+def write_header(file, images, shape):
+    """The header of a .npy file; numpy pads it so that its length does not depend on `images`."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (images, *shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def write_index(path, rows, classes, digest):
+    fields = [
+        ("image", pa.int32()),
+        ("label", pa.int16()),
+        ("class_name", pa.string()),
+        ("path", pa.string()),
+    ]
+    fields += [("problem", pa.string())]
+    fields += [
+        (name, pa.string())
+        for name in dict.fromkeys(k for row in rows for k in row)
+        if name not in dict(fields)
+    ]
+    schema = pa.schema(fields, metadata={"classes": json.dumps(classes), "digest": digest})
+    with files.whole(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
+
+
+class Packed:
+    """A packed dataset: `labels` (int64 [N]), `paths`, `classes` (names in the order of outputs), `digest`
+    (of pixels, paths and labels), and the images, which stay on the disk until they are read."""
+
+    def __init__(self, array_path, index_path):
+        index = pq.read_table(index_path)
+        metadata = index.schema.metadata
+        index = index.filter(index["image"].is_valid())
+        self.labels = index["label"].to_numpy().astype(np.int64)
+        self.paths = index["path"].to_pylist()
+        self.classes = json.loads(metadata[b"classes"])
+        self.digest = metadata[b"digest"].decode()
+        self.array_path = array_path
+        array = np.load(array_path, mmap_mode="r")
+        if len(index) != len(array):
+            raise ValueError(f"{array_path} holds {len(array)} images, {index_path} lists {len(index)}")
+        self.shape, self.offset = array.shape[1:], array.offset
+
+    def read(self, first, last):
+        """Images first..last: uint8 [N, 3, H, W].
+
+        Read, not mapped: pages of a mapped file count as memory of the job, which would grow with N.
+        """
+        size = int(np.prod(self.shape))
+        data = np.fromfile(
+            self.array_path, np.uint8, (last - first) * size, offset=self.offset + first * size
+        )
+        return data.reshape(-1, *self.shape)

@@ -1,0 +1,172 @@
+"""The config, checked before anything runs: every mistake is named with its line and what would be right."""
+
+from itertools import product
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from patchwork.catalogue import pick, suggest
+from patchwork.urls import is_url
+
+
+class Lines:
+    """Where in the config files a key stands; a later file wins, as in Snakemake."""
+
+    def __init__(self, paths):
+        self.lines, self.twice = {}, []
+        for path in paths:
+            node = yaml.compose(Path(path).read_text(encoding="utf-8"))
+            if node is not None:
+                self.visit(node, (), path)
+
+    def visit(self, node, keys, path):
+        if isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, value in node.value:
+                where = f"{path}, line {key.start_mark.line + 1}"
+                if key.value in seen:
+                    self.twice.append(f"{where}: {key.value!r} stands here a second time; keep one")
+                seen.add(key.value)
+                self.lines[(*keys, key.value)] = where
+                self.visit(value, (*keys, key.value), path)
+        elif isinstance(node, yaml.SequenceNode):
+            for position, value in enumerate(node.value):
+                self.lines[(*keys, str(position))] = f"{path}, line {value.start_mark.line + 1}"
+                self.visit(value, (*keys, str(position)), path)
+
+    def of(self, keys):
+        """The place of a key, or of the nearest key above it, followed by the key itself."""
+        keys = tuple(map(str, keys))
+        places = (self.lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in self.lines)
+        return f"{next(places, 'config')}: {'.'.join(keys)}".rstrip(": ")
+
+
+def check(config, schema, files, perturbations):
+    """Raise ValueError listing all that is wrong with a config, a line each.
+
+    config: as Snakemake merged it. schema: a JSON Schema (dict). files: the config files, for the lines.
+    perturbations: catalogue of what can be asked, by name/variant.
+    """
+    lines = Lines(files)
+    problems = lines.twice + shape_problems(config, schema, lines)
+    if not problems:  # names can only be looked up in a config of the right shape
+        problems = name_problems(config, lines, perturbations)
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def shape_problems(config, schema, lines):
+    """Unknown and missing keys, wrong types, values out of range."""
+    problems = []
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
+        keys = list(error.absolute_path)
+        if error.validator == "additionalProperties":
+            known = error.schema.get("properties", {})
+            problems += [
+                f"{lines.of([*keys, key])} is no key of Patchwork{suggest(key, known)}; there are {', '.join(known)}"
+                for key in error.instance
+                if key not in known
+            ]
+        else:
+            hint = error.schema.get("description", "")
+            number = isinstance(error.instance, str) and error.validator == "type"
+            hint += "; YAML reads 1e-3 as text, write 1.0e-3" if number and "e" in error.instance else ""
+            problems.append(
+                f"{lines.of(keys)}: {error.message}" + (f" ({hint.lstrip('; ')})" if hint else "")
+            )
+    return problems
+
+
+def name_problems(config, lines, perturbations):
+    """Names that stand for nothing, levels out of range, entries that contradict themselves."""
+    datasets, models, runs = config["datasets"], config["models"], config.get("runs", {})
+    problems = []
+
+    def look_up(keys, wanted, entries):
+        try:
+            return pick(wanted, entries)
+        except ValueError as error:
+            problems.append(f"{lines.of(keys)}: {error}")
+            return []
+
+    for name, study in config["studies"].items():
+        look_up(["studies", name, "datasets"], study["datasets"], datasets)
+        look_up(["studies", name, "models"], study["models"], models)
+        look_up(["studies", name, "perturbations"], study["perturbations"], perturbations)
+    for name, entry in models.items():
+        where = ["models", name]
+        if "run" in entry and entry["run"] not in runs:
+            problems.append(f"{lines.of([*where, 'run'])}: {unknown(entry['run'], runs)}")
+        if "run" in entry and "weights" in entry:
+            problems.append(f"{lines.of(where)} has `run` and `weights`: its weights come from one of them")
+        if is_url(entry.get("weights", "")) and "sha256" not in entry:
+            problems.append(
+                f"{lines.of([*where, 'weights'])} is a URL: give its `sha256`, so that it can be checked"
+            )
+    for name, run in runs.items():
+        for key, entries in (("data", datasets), ("model", models)):
+            if run[key] not in entries:
+                problems.append(f"{lines.of(['runs', name, key])}: {unknown(run[key], entries)}")
+    if config["pixels"]["crop"] > config["pixels"]["resize"]:
+        problems.append(
+            f"{lines.of(['pixels', 'crop'])} is larger than pixels.resize, so nothing could be cropped"
+        )
+    named = {alias: entry for name, entry in perturbations.items() for alias in (name, name.split("/")[0])}
+    for name, levels in config.get("levels", {}).items():
+        found = level_problems(levels, named[name]) if name in named else [unknown(name, named)]
+        problems += [f"{lines.of(['levels', name])}: {problem}" for problem in found]
+    return problems
+
+
+def unknown(name, known):
+    return f"{name!r} is not known{suggest(name, known)}; there are {', '.join(sorted(known)) or 'none'}"
+
+
+def level_problems(levels, perturbation):
+    """What is wrong with the levels asked of a perturbation."""
+    clean = perturbation["levels"][0]
+    if levels[0] != clean:
+        yield f"the first level must be {clean}, the untouched image"
+    if len(set(levels)) < len(levels):
+        yield "a level stands there twice"
+    for level in levels:
+        if "range" in perturbation:
+            low, high = perturbation["range"]
+            if not low <= level <= high:
+                yield f"level {level} is outside {low} to {high} ({perturbation['axis']})"
+        elif level not in perturbation["levels"]:
+            yield f"level {level} is none of {', '.join(map(str, perturbation['levels']))} ({perturbation['axis']})"
+
+
+def with_levels(perturbations, chosen):
+    """The catalogue of perturbations with the levels that a config chooses, by name or name/variant."""
+    own = {
+        name: chosen.get(name, chosen.get(name.split("/")[0], entry["levels"]))
+        for name, entry in perturbations.items()
+    }
+    return {name: entry | {"levels": own[name]} for name, entry in perturbations.items()}
+
+
+def asked(config, perturbations):
+    """The strips that the studies ask for, each once: dicts of dataset, model, perturbation, variant, family
+    (of the perturbation), model_family, levels and seeds."""
+    chosen = {}
+    for study in config["studies"].values():
+        for axes in product(
+            pick(study["datasets"], config["datasets"]),
+            pick(study["models"], config["models"]),
+            pick(study["perturbations"], perturbations),
+        ):
+            dataset, model, name = axes
+            perturbation, variant = name.split("/")
+            chosen[axes] = {
+                "dataset": dataset,
+                "model": model,
+                "perturbation": perturbation,
+                "variant": variant,
+                "family": perturbations[name]["family"],
+                "model_family": config["models"][model]["family"],
+                "levels": perturbations[name]["levels"],
+            }
+    return [chosen[axes] for axes in sorted(chosen)]

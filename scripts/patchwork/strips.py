@@ -1,0 +1,191 @@
+"""The evaluation loop: one model on one dataset under every level and seed of one perturbation."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from patchwork import files, jobs, tables
+from patchwork.views import View
+
+# What a job that is killed may lose: a part is written each time that as many seconds have passed.
+PART_SECONDS = 60
+
+COLUMNS = ["pred", "rank", "prob", "confidence", "lost", "finite"]
+
+
+class Strip(View):
+    """A view of a dataset and a model that looks at it; what is left open are levels, seeds and images.
+
+    model: models.Model in its place. compute: the config's {dtype, batch_images, ...}; a lower dtype than
+    float32 works by autocast, and batches are halved when memory ends.
+    """
+
+    def __init__(self, model, data, dataset, perturbation, variant, compute):
+        super().__init__(data, dataset, perturbation, variant, model.mean.device)
+        self.model, self.batch_images = model, compute["batch_images"]
+        self.dtype = getattr(torch, compute["dtype"])
+
+    @property
+    def origin(self):
+        """All that decides the predictions but code, levels and seeds."""
+        return {
+            **self.model.origin,
+            "images": self.data.digest,
+            "dataset": self.dataset,
+            "perturbation": self.perturbation,
+            **self.arguments,
+            "dtype": str(self.dtype),
+            "layout": str(self.model.layout),
+            "device": self.device.type,
+            **{name: importlib.metadata.version(name) for name in ("torch", "timm")},
+        }
+
+    @torch.inference_mode()
+    def decide(self, seen):
+        """Logits of images, float32 [N, classes]."""
+        lower = self.dtype != torch.float32
+        with torch.autocast(self.device.type, self.dtype) if lower else contextlib.nullcontext():
+            return self.model(seen.contiguous(memory_format=self.model.layout)).float()
+
+    def decisions(self, images, labels, level, drawn):
+        """One cell for a batch: float32 [N, 6] on the device, the columns COLUMNS, which float32 holds exactly."""
+        seen, lost = self.perturb(images, level, drawn)
+        logits = self.decide(seen)
+        true = logits.gather(1, labels)
+        earlier = torch.arange(logits.shape[1], device=self.device) < labels
+        above = (logits > true) | ((logits == true) & earlier)  # ties go to the lower class, as in argmax
+        pred, probability = logits.argmax(1, keepdim=True), logits.softmax(1)
+        columns = [
+            pred[:, 0],
+            above.sum(1),
+            probability.gather(1, labels)[:, 0],
+            probability.gather(1, pred)[:, 0],
+            lost,
+            logits.isfinite().all(1),
+        ]
+        return torch.stack([column.float() for column in columns], 1)
+
+    def batch(self, first, last, cells):
+        """A table of PREDICTIONS per cell for images first..last, which are read once for all cells.
+
+        Raises ValueError naming model, level and image if a logit is NaN or infinite.
+        """
+        images = self.images(first, last)
+        labels = torch.from_numpy(self.data.labels[first:last]).to(self.device)[:, None]
+        drawn = {seed: self.draw(seed, first, last) for seed in dict.fromkeys(seed for _, seed in cells)}
+        # Nothing waits for the device before all cells are on their way.
+        found = torch.stack([self.decisions(images, labels, level, drawn[seed]) for level, seed in cells])
+        found = found.cpu().numpy()
+        if not found[:, :, -1].all():
+            cell, image = np.argwhere(found[:, :, -1] == 0)[0]
+            raise ValueError(
+                f"{self.model.origin['timm']} gives NaN or infinite logits for image "
+                f"{self.data.paths[first + image]} of {self.dataset} at level {cells[cell][0]:g} of "
+                f"{self.perturbation}, computing in {self.dtype}"
+            )
+        known = {"image": np.arange(first, last), "label": self.data.labels[first:last]}
+        return [
+            tables.predictions(level, seed, known | dict(zip(COLUMNS, cell.T, strict=True)))
+            for (level, seed), cell in zip(cells, found, strict=True)
+        ]
+
+    def part(self, first, cells, advance):
+        """A table per cell for images from `first` on, until PART_SECONDS have passed or no image is left.
+
+        `advance` is told of the forward passes of each batch.
+        """
+        batches, start, total, ends = [], first, len(self.data.labels), time.monotonic() + PART_SECONDS
+        while start < total and (start == first or time.monotonic() < ends):
+            stop = min(start + self.batch_images, total)
+            try:
+                batches.append(self.batch(start, stop, cells))
+            except RuntimeError as error:
+                if not out_of_memory(error) or self.batch_images == 1:
+                    raise
+                self.batch_images //= 2
+                logging.warning("out of memory; going on with batches of %d images", self.batch_images)
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            advance((stop - start) * len(cells))
+            start = stop
+        return start, [pa.concat_tables(tables).combine_chunks() for tables in zip(*batches, strict=True)]
+
+
+def out_of_memory(error):
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def evaluate(strip, cells, store, path, code):
+    """Write the predictions of all `cells` [(level, seed)] to `path`; compute only those not in `store`.
+
+    store: a folder that keeps every cell ever computed, one file each, under the digest of its origin:
+    weights, images, settings and code (its fingerprint). While computing, cells grow in parts over the
+    images; a job that was killed goes on with its parts.
+    """
+    origin = json.dumps(strip.origin | {"code": code}, sort_keys=True)
+    name = hashlib.blake2b(origin.encode(), digest_size=16).hexdigest()
+    folder = Path(store, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {cell: folder / f"level={float(cell[0])},seed={cell[1]}.parquet" for cell in cells}
+    missing = [cell for cell, file in kept.items() if not file.exists()]
+    logging.info("%d of %d cells to compute, the others are in the store", len(missing), len(cells))
+    if missing:
+        parts = compute(strip, missing, folder)
+        for position, cell in enumerate(missing):
+            rows = pa.concat_tables([pq.ParquetFile(part).read_row_group(position) for part in parts])
+            with files.whole(kept[cell]) as temporary:
+                tables.write(temporary, [rows.combine_chunks()], {})
+    with files.whole(path) as temporary:
+        tables.write(temporary, (pq.read_table(kept[cell]) for cell in cells), {"origin": name})
+    for part in folder.glob("part-*.parquet"):
+        part.unlink()
+
+
+def compute(strip, cells, folder):
+    """The files of all parts, each with a row group per cell, in order of images."""
+    total = len(strip.data.labels)
+    asked = hashlib.blake2b(repr(cells).encode(), digest_size=8).hexdigest()
+    parts, first = [], 0
+    with jobs.progress(total=total * len(cells), unit="image", desc=folder.name[:8]) as bar:
+        while first < total:
+            done = [*folder.glob(f"part-{asked}-{first}-*.parquet")]  # by a job that was killed
+            if done:
+                part, last = done[0], int(done[0].stem.split("-")[-1])
+                bar.update((last - first) * len(cells))
+            else:
+                clock = time.monotonic()
+                last, tables_of_cells = strip.part(first, cells, bar.update)
+                part = folder / f"part-{asked}-{first}-{last}.parquet"
+                with files.whole(part) as temporary:
+                    tables.write(temporary, tables_of_cells, {})
+                rate = (last - first) * len(cells) / (time.monotonic() - clock)
+                left = (total - last) * len(cells) / rate
+                logging.info(
+                    "%d of %d images in %d cells, %.0f images/s, %.0f s left",
+                    last,
+                    total,
+                    len(cells),
+                    rate,
+                    left,
+                )
+            parts.append(part)
+            first = last
+    return parts
+
+
+def clear(store, strips):
+    """Delete the folders of a store that none of the strips (paths) was assembled from."""
+    used = {pq.read_schema(path).metadata[b"origin"].decode() for path in strips}
+    for folder in Path(store).iterdir():
+        if folder.name not in used:
+            files.remove(folder)

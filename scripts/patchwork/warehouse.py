@@ -1,0 +1,92 @@
+"""One DuckDB file that answers every question of the report: built once, then only read."""
+
+import re
+from contextlib import contextmanager
+
+import duckdb
+import pyarrow as pa
+
+ASKED = pa.schema(
+    [
+        *((name, pa.string()) for name in ("dataset", "model", "perturbation", "variant")),
+        ("family", pa.string()),  # of the perturbation
+        ("model_family", pa.string()),
+        ("level", pa.float32()),  # as the predictions have it, so that the two can be joined
+        ("seed", pa.int16()),
+        ("clean", pa.bool_()),  # the first level of a strip
+    ]
+)
+SHOWN_ROWS = 3
+
+
+def build(path, predictions, indexes, asked, marts, checks, threads, memory_mb):
+    """Write a warehouse to `path`, which must not exist.
+
+    predictions, indexes: lists of parquet files, .../dataset/model/perturbation/variant.parquet and
+    .../dataset.parquet. asked: the strips that the config asks for, dicts with the names of ASKED and
+    `cells` [(level, seed)], clean level first. marts, checks: SQL.
+    Raises ValueError with the comment of the first check that finds something.
+    """
+    with duckdb.connect(path) as db:
+        # Some memory is used beside DuckDB's own: Arrow tables, the reading of parquet footers.
+        db.execute(f"SET threads = {threads}; SET memory_limit = '{int(memory_mb * 0.8)}MB'")
+        db.register("asked_cells", asked_cells(asked))
+        db.execute("CREATE TABLE asked AS FROM asked_cells")
+        db.execute("CREATE TABLE sources (name VARCHAR, files VARCHAR[])")
+        sources = [("predictions", list(map(str, predictions))), ("indexes", list(map(str, indexes)))]
+        db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
+        name_sources(db)
+        db.execute(marts)
+        for meaning, query in statements(checks):
+            check(db, meaning, query)
+
+
+def asked_cells(asked):
+    """The cells of all strips as a table of ASKED."""
+    rows = [
+        {**strip, "level": level, "seed": seed, "clean": level == strip["cells"][0][0]}
+        for strip in asked
+        for level, seed in strip["cells"]
+    ]
+    return pa.Table.from_pylist(rows, ASKED)
+
+
+def name_sources(db):
+    """Tell the views their files: a view keeps the name of a variable, and a connection its value."""
+    for name, files in db.execute("SELECT name, files FROM sources").fetchall():
+        db.execute(f"SET VARIABLE {name} = ?", [files])
+
+
+def statements(text):
+    """(comment, query) of each statement of an SQL text. A statement has no blank line and ends its line
+    with a semicolon; a comment that a blank line divides from it is not its own."""
+    for piece in re.split(r";[ \t]*(?:--.*)?$", text, flags=re.M):
+        lines = piece.strip().split("\n\n")[-1].splitlines()
+        comment = " ".join(line.removeprefix("--").strip() for line in lines if line.startswith("--"))
+        query = "\n".join(line for line in lines if not line.startswith("--"))
+        if query:
+            yield comment, query
+
+
+def check(db, meaning, query):
+    """Raise ValueError if a query finds something, with its meaning and the first rows."""
+    found = db.execute(f"FROM ({query}) LIMIT {SHOWN_ROWS}")
+    names = [column[0] for column in found.description]
+    rows = found.fetchall()  # all of them: a result that is not read to its end blocks the connection
+    if rows:
+        shown = [", ".join(f"{name}={value}" for name, value in zip(names, row, strict=True)) for row in rows]
+        raise ValueError("\n".join([meaning or query, *(f"  {row};" for row in shown)]))
+
+
+@contextmanager
+def reading(path):
+    """A connection that only reads; its views find their files if it is in the folder of the build."""
+    with duckdb.connect(path, read_only=True) as db:
+        name_sources(db)
+        yield db
+
+
+def query(path, sql):
+    """The result of a query on a warehouse, as an Arrow table."""
+    with reading(path) as db:
+        return db.sql(sql).to_arrow_table()

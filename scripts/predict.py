@@ -1,0 +1,14 @@
+"""A model and packed images to a strip of predictions."""
+
+from patchwork import jobs
+
+jobs.start(snakemake)
+
+from patchwork import models, pixels, strips
+
+where, params = snakemake.wildcards, snakemake.params
+data = pixels.Packed(snakemake.input.images, snakemake.input.index)
+model = models.place(models.build(params.model, snakemake.input.weights, data.classes), params.compute)
+strip = strips.Strip(model, data, where.dataset, where.perturbation, where.variant, params.compute)
+cells = [tuple(cell) for cell in params.cells]
+strips.evaluate(strip, cells, params.store, snakemake.output[0], params.code)

@@ -1,0 +1,95 @@
+"""What the tests share: the package on the path, and projects in folders of their own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PERTURBATIONS = ROOT / "scripts/patchwork/perturbations"
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import pytest
+
+
+class Project:
+    """A copy of the workflow with a config of its own, in which Snakemake runs."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    @classmethod
+    def create(cls, folder, config="tests/config.yaml"):
+        for part in ("Snakefile", "rules", "scripts", "reports", "envs", "profiles"):
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
+            copy(ROOT / part, Path(folder, part))
+        shutil.copy2(ROOT / config, Path(folder, "config.yaml"))
+        return cls(folder)
+
+    def copy(self, folder):
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return Project(folder)
+
+    def command(self, *words):
+        return [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+
+    def run(self, *words, check=True):
+        """Run Snakemake to its end; its output, both streams. Fails the test if it fails and `check`."""
+        done = subprocess.run(
+            self.command(*words), cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert done.returncode == 0 or not check, done.stdout
+        return done.stdout
+
+    def plan(self):
+        """How many jobs of each rule Snakemake would run: {rule: jobs}, without `all`."""
+        told = self.run("--dry-run")
+        if "Nothing to be done" in told:
+            return {}
+        table = told.split("Job stats:")[-1].split("total")[0]
+        jobs = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+        return {rule: count for rule, count in jobs.items() if rule != "all"}
+
+    def path(self, name):
+        return self.folder / name
+
+    def edit(self, name, old, new):
+        """Replace `old`, which must be there, in a file of the project."""
+        text = self.path(name).read_text()
+        assert old in text, f"{name} has no {old!r}"
+        self.path(name).write_text(text.replace(old, new, 1))
+
+
+def save_random_weights(path, entry, classes, seed=0):
+    """Weights of a network that learnt nothing."""
+    import torch
+
+    from patchwork import models
+
+    torch.manual_seed(seed)
+    models.save(path, models.create(entry, classes).state_dict())
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """The project of tests/config.yaml after a whole run. Copy it before you change it."""
+    project = Project.create(tmp_path_factory.mktemp("finished") / "project")
+    save_random_weights(project.path("cnn.safetensors"), {"timm": "test_resnet"}, 10)
+    project.run()
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    return finished.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def real():
+    """A folder of real photographs and weights, where there is one."""
+    folder = os.environ.get("PATCHWORK_REAL")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("PATCHWORK_REAL names no folder")
+    return Path(folder)

@@ -1,0 +1,210 @@
+"""Weights from a file, a URL and the hub, all of them served from this machine."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import save, save_file
+
+from patchwork import fetching, models
+
+ENTRY = {
+    "timm": "vit_tiny_patch16_224",
+    "options": {"img_size": 32, "embed_dim": 24, "depth": 1, "num_heads": 2, "num_classes": 5},
+}
+
+
+class Shelf(BaseHTTPRequestHandler):
+    """Serves `files` {path: bytes} with the headers of the hub; what it lacks is a 404."""
+
+    def __init__(self, files, asked, *rest):
+        self.files, self.asked = files, asked
+        super().__init__(*rest)
+
+    def answer(self, body):
+        content = self.files.get(self.path)
+        self.asked.append((self.command, self.path))
+        self.send_response(404 if content is None else 200)
+        if content is None and "/resolve/" in self.path:
+            self.send_header("X-Error-Code", "EntryNotFound")
+        content = content or b""
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serving(files):
+    """(address, list of what was asked) of a server on this machine."""
+    asked = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Shelf, files, asked)) as server:
+        thread = Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def state(entry=ENTRY, seed=3):
+    torch.manual_seed(seed)
+    return models.create(entry).state_dict()
+
+
+def fetched(entry, tmp_path):
+    (tmp_path / "downloads").mkdir(exist_ok=True)
+    fetching.fetch(entry, tmp_path / "out.safetensors", tmp_path / "downloads")
+    return models.load(tmp_path / "out.safetensors")[0]
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+# ---- files ----
+
+
+def test_a_file_of_either_kind_gives_the_same_weights(tmp_path):
+    save_file(state(), tmp_path / "w.safetensors")
+    torch.save({"state_dict": {f"module.{name}": value for name, value in state().items()}}, tmp_path / "w.pth")
+    for name in ("w.safetensors", "w.pth"):
+        assert same(fetched(ENTRY | {"weights": str(tmp_path / name)}, tmp_path), state())
+
+
+def test_what_is_missing_or_does_not_fit_leaves_nothing(tmp_path):
+    save_file(state(), tmp_path / "w.safetensors")
+    wide = ENTRY | {"options": ENTRY["options"] | {"embed_dim": 48}, "weights": str(tmp_path / "w.safetensors")}
+    with pytest.raises(ValueError, match=r"w\.safetensors does not fit VisionTransformer: .* of shape"):
+        fetched(wide, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"there is no weights file .*none\.pth"):
+        fetched(ENTRY | {"weights": str(tmp_path / "none.pth")}, tmp_path)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_another_number_of_classes_is_refused_and_not_adapted(tmp_path):
+    save_file(state(), tmp_path / "w.safetensors")
+    seven = ENTRY | {"options": ENTRY["options"] | {"num_classes": 7}, "weights": str(tmp_path / "w.safetensors")}
+    with pytest.raises(ValueError, match=r"head\.weight of shape \(5, 24\) instead of \(7, 24\)"):
+        fetched(seven, tmp_path)
+
+
+# ---- URLs ----
+
+
+def url_entry(url, content):
+    return ENTRY | {"weights": url, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+@pytest.mark.parametrize("path", ["/w.safetensors", "/deep/w.safetensors?download=true"])
+def test_a_url_with_the_right_hash_is_fetched(tmp_path, path):
+    content = save(state())
+    with serving({path: content}) as (address, asked):
+        assert same(fetched(url_entry(address + path, content), tmp_path), state())
+    assert asked == [("GET", path)]
+
+
+def test_a_url_with_another_hash_is_refused_and_named(tmp_path):
+    content = save(state())
+    with serving({"/w.safetensors": content}) as (address, _):
+        url = f"{address}/w.safetensors"
+        with pytest.raises(ValueError, match=f"^{url} is not the file that the config means"):
+            fetched(url_entry(url, content + b"x"), tmp_path)
+    assert not [*(tmp_path / "downloads").iterdir()] and not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_url_that_is_not_there_is_named(tmp_path):
+    with serving({}) as (address, _):
+        url = f"{address}/w.safetensors"
+        with pytest.raises(ValueError, match=f"^{url} cannot be fetched: Not Found"):
+            fetched(url_entry(url, b""), tmp_path)
+    with pytest.raises(ValueError, match=f"^{url} cannot be fetched: .*refused"):  # the server is gone
+        fetched(url_entry(url, b""), tmp_path)
+
+
+def test_a_server_that_hangs_up_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Shelf, "answer", lambda self, body: setattr(self, "close_connection", True))
+    with serving({}) as (address, _):
+        url = f"{address}/w.safetensors"
+        with pytest.raises(ValueError, match=f"^{url} cannot be fetched: ") as error:
+            fetched(url_entry(url, b""), tmp_path)
+    assert "\n" not in str(error.value)
+
+
+# ---- the hub ----
+
+FETCH = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from patchwork import fetching
+for name in sys.argv[3:]:
+    try:
+        fetching.fetch({"timm": name}, f"{sys.argv[2]}/{name}.safetensors", sys.argv[2])
+        print(json.dumps([name, None]))
+    except ValueError as error:
+        print(json.dumps([name, str(error)]))
+"""
+WEIGHTS = "/timm/test_vit.r160_in1k/resolve/main/model.safetensors"
+
+
+def fetch_elsewhere(folder, names, **environment):
+    """{name: error or None} of fetches by a new process: the hub reads its environment once."""
+    folder.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+    done = subprocess.run(
+        [sys.executable, "-c", FETCH, ROOT / "scripts", folder, *names],
+        env=kept | {"HF_HUB_DISABLE_TELEMETRY": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(map(json.loads, done.stdout.splitlines()))
+
+
+def test_the_hub_fills_a_cache_that_works_without_it(tmp_path):
+    published = state({"timm": "test_vit"})
+    cache = {"HF_HOME": str(tmp_path / "cache")}
+    with serving({WEIGHTS: save(published)}) as (address, asked):
+        online = fetch_elsewhere(tmp_path / "online", ["test_vit", "test_vit2"], HF_ENDPOINT=address, **cache)
+    assert ("GET", WEIGHTS) in asked
+    assert online["test_vit"] is None
+    names = ["test_vit", "test_resnet", "test_vit4", "test_vit.bogus"]
+    offline = fetch_elsewhere(tmp_path / "offline", names, HF_ENDPOINT=address, HF_HUB_OFFLINE="1", **cache)
+    assert offline["test_vit"] is None
+    for folder in ("online", "offline"):
+        assert same(models.load(tmp_path / folder / "test_vit.safetensors")[0], published)
+    for name, error in [("test_vit2", online["test_vit2"]), ("test_resnet", offline["test_resnet"])]:
+        assert error.startswith(f"the weights of {name} cannot be fetched (")
+        assert "\n" not in error and error.endswith("check the network, or give a file: `weights: PATH`")
+    for name in ("test_vit4", "test_vit.bogus"):  # the network is not to blame
+        assert offline[name].startswith(f"timm has no such weights for {name} (")
+        assert "\n" not in offline[name] and "network" not in offline[name]

@@ -1,0 +1,102 @@
+"""Image folders: which images, in which order, with which labels."""
+
+import pytest
+
+from patchwork import folders
+
+KNOWN = {"n01440764": 0, "n01443537": 1, "n02123045": 281, "n15075141": 999}  # tench ... toilet tissue
+
+
+def make(root, *paths):
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    return root
+
+
+def test_images_come_in_order_of_path_with_their_class(tmp_path):
+    root = make(tmp_path, "dog/2.JPG", "dog/10.png", "cat/deep/er/a.webp", "cat/b.jpeg", "Ape/x.tiff")
+    assert folders.listing(root) == [
+        ("Ape", "Ape/x.tiff"),
+        ("cat", "cat/b.jpeg"),
+        ("cat", "cat/deep/er/a.webp"),
+        ("dog", "dog/10.png"),
+        ("dog", "dog/2.JPG"),
+    ]
+
+
+def test_other_files_and_hidden_folders_are_no_images(tmp_path):
+    root = make(tmp_path, "a/1.png", "a/notes.txt", "a/1.png.part", "a/png", ".cache/2.png", "loose.png")
+    assert folders.listing(root) == [("a", "a/1.png")]
+
+
+def test_linked_folders_are_followed(tmp_path):
+    make(tmp_path / "elsewhere", "1.png", "more/2.png")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/a").symlink_to(tmp_path / "elsewhere")
+    assert folders.listing(tmp_path / "root") == [("a", "a/1.png"), ("a", "a/more/2.png")]
+
+
+def test_a_number_of_images_spreads_over_the_classes(tmp_path):
+    root = make(tmp_path, *(f"{name}/{number}.png" for name in "abcde" for number in range(8)))
+    everything = folders.listing(root)
+    for images in (5, 10, 20, 37):
+        chosen = folders.listing(root, images)
+        assert len(set(chosen)) == images and [row for row in everything if row in chosen] == chosen
+        counts = [sum(name == letter for name, _ in chosen) for letter in "abcde"]
+        assert max(counts) - min(counts) <= 1
+    assert folders.listing(root, 40) == folders.listing(root, 1000) == everything
+
+
+def test_a_missing_root_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"no folder {tmp_path}/photos: .*one folder of images per class"):
+        folders.listing(tmp_path / "photos")
+    make(tmp_path, "file.png")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        folders.listing(tmp_path / "file.png")
+
+
+def test_a_root_without_folders_is_named(tmp_path):
+    make(tmp_path, "1.png", "2.png")
+    with pytest.raises(ValueError, match=f"{tmp_path} has no folders in it"):
+        folders.listing(tmp_path)
+
+
+def test_an_empty_class_is_named(tmp_path):
+    make(tmp_path, "cat/1.png", "dog/readme.txt")
+    with pytest.raises(ValueError, match=f"class folder {tmp_path}/dog has no images"):
+        folders.listing(tmp_path)
+
+
+def test_some_imagenet_folders_have_their_places_among_the_thousand():
+    order = folders.class_order(["n02123045", "n01440764", "n15075141", "n01443537", "n01440764"])
+    assert len(order) == 1000 and order == sorted(order)
+    assert {name: order.index(name) for name in KNOWN} == KNOWN
+
+
+def test_wordnet_folders_beyond_imagenet_are_numbered_by_themselves():
+    assert folders.class_order(["n00000002", "n00000001"]) == ["n00000001", "n00000002"]
+
+
+def test_a_wordnet_folder_that_imagenet_lacks_is_named():
+    with pytest.raises(ValueError, match=r"'n00000001' \(1 such\) is not in ImageNet-1k.*classes: FILE"):
+        folders.class_order(["n01440764", "n00000001"])
+
+
+def test_other_folders_are_numbered_by_name():
+    assert folders.class_order(["b", "c10", "a", "c2", "b"]) == ["a", "b", "c10", "c2"]
+    assert folders.class_order(["n01440764", "cat"]) == ["cat", "n01440764"]
+
+
+def test_a_class_list_comes_first_and_must_know_every_folder(tmp_path):
+    classes = tmp_path / "classes.txt"
+    classes.write_text("n01443537\r\n  zebra \n\nn01440764\n")
+    assert folders.class_order(["n01440764"], classes) == ["n01443537", "zebra", "n01440764"]
+    with pytest.raises(ValueError, match=rf"'ape' \(2 such\) is not in {classes}"):
+        folders.class_order(["zebra", "bee", "ape"], classes)
+
+
+def test_a_class_list_that_names_a_class_twice_is_refused(tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\ndog\ncat\n")
+    with pytest.raises(ValueError, match="'cat'.*twice"):
+        folders.class_order(["cat"], tmp_path / "classes.txt")

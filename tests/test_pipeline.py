@@ -1,0 +1,208 @@
+"""The whole DAG on tests/config.yaml: what runs again after which edit, and what a mistake costs."""
+
+import os
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+DROP = "scripts/patchwork/perturbations/random_drop.py"
+AFTERWARDS = {"build_warehouse": 1, "draw_figure": 2, "write_report": 1}
+NEW_PERTURBATION = '''"""Turn the image upside down."""
+
+FAMILY = "permutation"
+AXIS = "turned"
+LEVELS = [0, 1]
+{variants}
+
+def apply(images, level, noise{argument}):
+    return images.flip(2) if level else images
+'''
+
+
+def test_a_finished_run_has_nothing_to_do(project):
+    assert project.plan() == {}
+
+
+def test_what_a_run_leaves_is_all_there_and_nothing_half_written(finished):
+    assert finished.path("results/report.html").stat().st_size > 100_000
+    assert not [*finished.path("results").rglob("*.part")]
+    for strip in finished.path("results/predictions").rglob("*.parquet"):
+        name = strip.relative_to(finished.path("results/predictions")).with_suffix("")
+        assert finished.path(f"logs/predict/{name}.log").read_text()
+        assert finished.path(f"benchmarks/predict/{name}.jsonl").read_text()
+
+
+def test_touching_every_file_runs_nothing(project):
+    sources = [
+        f for part in ("rules", "scripts", "reports", "profiles") for f in project.path(part).rglob("*.*")
+    ]
+    for file in [*sources, project.path("Snakefile"), project.path("config.yaml")]:
+        os.utime(file)
+    # SQL and page are inputs; Snakemake knows by their content that they are the same.
+    assert project.plan() == {}
+
+
+def test_comments_docstrings_and_layout_run_nothing(project):
+    project.edit(
+        DROP, '"""Random PatchDrop: black out', '# A comment.\n"""Random PatchDrop, which blacks out'
+    )
+    project.edit(
+        DROP,
+        "    rows, columns = grids.parse(variant)",
+        "    rows, columns = grids.parse(\n        variant\n    )",
+    )
+    assert project.plan() == {}
+
+
+def test_a_model_is_one_line_and_runs_its_own_jobs(project):
+    shutil.copy(project.path("cnn.safetensors"), project.path("other.safetensors"))
+    project.edit("config.yaml", "runs:", "  other: {family: cnn, timm: test_resnet, options: {num_classes: 10}, size: 32, "
+                 "weights: other.safetensors}\nruns:")  # fmt: skip
+    project.edit("config.yaml", "models: [vit, cnn]", "models: [vit, cnn, other]")
+    assert project.plan() == {"fetch_weights": 1, "predict": 1, **AFTERWARDS}
+
+
+@pytest.mark.parametrize("variants", [[], ["a"], ["a", "b"]])
+def test_a_perturbation_is_one_file_and_a_variant_one_word(project, variants):
+    text = NEW_PERTURBATION.format(
+        variants=f"VARIANTS = {variants}" * bool(variants), argument=", variant" * bool(variants)
+    )
+    project.path("scripts/patchwork/perturbations/turn.py").write_text(text)
+    strips = max(1, len(variants))
+    assert project.plan() == {"predict": strips, "draw_sheet": strips, **AFTERWARDS}
+
+
+def test_an_axis_title_touches_the_report_alone(project):
+    project.edit(DROP, 'AXIS = "share of', 'AXIS = "portion of')
+    assert project.plan() == {"write_report": 1}
+
+
+def test_levels_run_the_strips_of_their_perturbation(project):
+    project.edit("config.yaml", "[0, 0.5, 0.9]", "[0, 0.25, 0.5, 0.9]")
+    assert project.plan() == {"predict": 2, "draw_sheet": 1, **AFTERWARDS}
+
+
+def test_a_dataset_is_one_line(project):
+    project.edit(
+        "config.yaml", "pixels:", "  more: {draw: conflict, images: 10, size: 32, family: drawn}\npixels:"
+    )
+    assert project.plan() == {"draw_images": 1, "pack_images": 1, "predict": 3, "draw_sheet": 2, **AFTERWARDS}
+
+
+def test_a_figure_is_one_file_and_two_jobs(project):
+    shutil.copy(project.path("reports/figures/occlusion.py"), project.path("reports/figures/second.py"))
+    assert project.plan() == {"draw_figure": 1, "write_report": 1}
+
+
+def test_a_caption_touches_two_jobs(project):
+    project.edit("reports/figures/occlusion.py", '"""', '"""In short: ')
+    assert project.plan() == {"draw_figure": 1, "write_report": 1}
+
+
+def test_the_logic_of_a_perturbation_runs_its_strips(project):
+    project.edit(DROP, "grids.count(level, rows * columns)", "grids.count(level / 2, rows * columns)")
+    assert project.plan() == {"predict": 2, "draw_sheet": 1, **AFTERWARDS}
+
+
+def test_the_logic_of_tables_runs_all_strips(project):
+    project.edit("scripts/patchwork/tables.py", 'compression="zstd"', 'compression="snappy"')
+    assert project.plan() == {"predict": 3, **AFTERWARDS}
+
+
+def test_other_weights_run_one_model(project):
+    shutil.copy(project.path("cnn.safetensors"), project.path("other.safetensors"))
+    project.edit("config.yaml", "weights: cnn.safetensors", "weights: other.safetensors")
+    assert project.plan() == {"fetch_weights": 1, "predict": 1, **AFTERWARDS}
+
+
+def test_a_learning_rate_runs_its_training_and_its_model(project):
+    project.edit("config.yaml", "learning_rate: 1.0e-3", "learning_rate: 2.0e-3")
+    assert project.plan() == {"train_stage": 2, "export_weights": 1, "predict": 2, **AFTERWARDS}
+
+
+def test_a_check_touches_no_model(project):
+    with open(project.path("reports/checks.sql"), "a") as checks:
+        checks.write("\n-- One is one.\nSELECT 1 WHERE 1 <> 1;\n")
+    assert project.plan() == AFTERWARDS
+
+
+def test_a_deleted_strip_is_made_again_from_its_cells(project):
+    strip = project.path("results/predictions/shapes/vit/random_drop/4x4.parquet")
+    before = strip.read_bytes()
+    strip.unlink()
+    assert project.plan() == {"predict": 1, **AFTERWARDS}
+    project.run()
+    assert strip.read_bytes() == before
+    assert (
+        "0 of 5 cells to compute" in project.path("logs/predict/shapes/vit/random_drop/4x4.log").read_text()
+    )
+    assert project.plan() == {}
+
+
+def test_a_new_level_and_a_new_seed_compute_only_their_cells(project):
+    target = "results/predictions/shapes/vit/random_drop/4x4.parquet"
+    before = pq.read_table(project.path(target))
+    project.edit("config.yaml", "[0, 0.5, 0.9]", "[0, 0.25, 0.5, 0.9]")
+    project.edit("config.yaml", "seeds: [0, 1]", "seeds: [0, 1, 2]")
+    project.run(target)
+    assert (
+        "5 of 10 cells to compute" in project.path("logs/predict/shapes/vit/random_drop/4x4.log").read_text()
+    )
+    after = pq.read_table(project.path(target)).to_pylist()
+    assert len(after) == 200
+    assert all(row in after for row in before.to_pylist())
+
+
+def test_a_rerun_that_failed_is_not_forgotten(project):
+    """Snakemake alone says "Nothing to be done" after the second run."""
+    project.edit(
+        "scripts/patchwork/shapes.py", "def draw(", "raise ValueError('broken on purpose')\n\n\ndef draw("
+    )
+    told = project.run(check=False)
+    assert "draw_images shapes failed: broken on purpose (log: logs/draw_images/shapes.log)" in told
+    assert "broken on purpose" in project.path("logs/draw_images/shapes.log").read_text()
+    left = project.plan()
+    assert left["draw_images"] == 2 and left["predict"] == 3 and left["write_report"] == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("seeds:", "seed:", "config.yaml, line 20: seed is no key of Patchwork, did you mean 'seeds'?"),
+        ("models: vit,", "models: vti,", "config.yaml, line 16: studies.permutation.models: 'vti' is not known, did you mean 'vit'?"),
+        ("0.9]", "1.9]", "config.yaml, line 18: levels.random_drop: level 1.9 is outside 0 to 1"),
+        ("draw: natural, images: 20, size: 32", "root: photographs", "datasets.shapes.root: there is no folder photographs"),
+        ("weights: cnn.safetensors", "weights: lost.safetensors", "models.cnn.weights: there is no file lost.safetensors"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_config_is_told_before_anything_runs(project, old, new, says):
+    project.edit("config.yaml", old, new)
+    told = project.run("--dry-run", check=False)
+    assert says in told
+    assert "Finished job" not in told
+
+
+def test_an_empty_class_folder_is_told_before_anything_runs(project):
+    project.path("photographs/cat").mkdir(parents=True)
+    project.edit("config.yaml", "draw: natural, images: 20, size: 32", "root: photographs")
+    told = project.run("--dry-run", check=False)
+    assert "the class folder photographs/cat has no images in it" in told
+
+
+def test_rules_explain_themselves(project):
+    told = project.run("--list-rules")
+    assert "A strip of the grid: one model, one dataset, every level and seed of one perturbation." in told
+
+
+def test_snakemake_makes_its_own_report(project):
+    project.run("--report", "report.zip")
+    assert project.path("report.zip").stat().st_size > 100_000
+
+
+def test_cells_that_nothing_uses_are_cleared_when_asked(project):
+    cells = project.path("results/cells")
+    used = {folder.name for folder in cells.iterdir()}
+    (cells / "of-an-older-code").mkdir()
+    project.run("clear_cells")
+    assert {folder.name for folder in cells.iterdir()} == used

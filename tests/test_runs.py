@@ -1,0 +1,145 @@
+"""Whole runs, minutes long: the embedded run, real photographs, and kills at random moments."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from conftest import Project, save_random_weights
+
+pytestmark = pytest.mark.slow
+
+KILLS = 12
+
+
+def predictions(project):
+    """The bytes of every strip, by its path."""
+    root = project.path("results/predictions")
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.parquet"))}
+
+
+def jobs_of(process):
+    return [
+        child
+        for child in process.children(recursive=True)
+        if ".snakemake/scripts/" in " ".join(child.cmdline())
+    ]
+
+
+def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(finished, tmp_path):
+    expected = predictions(finished)
+    moments = random.Random(0)
+    project = Project.create(tmp_path / "project")
+    save_random_weights(project.path("cnn.safetensors"), {"timm": "test_resnet"}, 10)
+    kills = {"snakemake": 0, "job": 0}
+    while sum(kills.values()) < KILLS:
+        with open(project.path("told.txt"), "a") as told:
+            running = psutil.Popen(project.command(), cwd=project.folder, stdout=told, stderr=told)
+        victim = "snakemake" if kills["snakemake"] <= kills["job"] else "job"
+        wait = moments.uniform(2.5, 16)
+        deadline = time.monotonic() + wait
+        while time.monotonic() < deadline and running.poll() is None:
+            time.sleep(0.05)
+        jobs = jobs_of(running) if running.poll() is None else []
+        if victim == "job" and jobs:
+            moments.choice(jobs).kill()
+            kills["job"] += 1
+            running.wait(300)  # the other jobs end, then Snakemake tells of the failure
+        elif running.poll() is None:
+            running.kill()
+            kills["snakemake"] += 1
+            running.wait()
+            _, alive = psutil.wait_procs(jobs, timeout=20)
+            assert not alive, "a job outlived its Snakemake"
+            project.run("--unlock")
+        else:  # it came to its end: begin anew with what is left to kill
+            assert running.returncode == 0
+            shutil.rmtree(project.path("results"))
+            shutil.rmtree(project.path(".snakemake"))
+    project.run()
+    assert predictions(project) == expected
+    assert not [*project.path("results").rglob("*.part")]
+    assert project.plan() == {}
+
+
+def test_a_second_snakemake_in_the_same_folder_is_refused(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    shutil.rmtree(project.path("results"))
+    with open(os.devnull, "w") as nowhere:
+        first = subprocess.Popen(project.command(), cwd=project.folder, stdout=nowhere, stderr=nowhere)
+    while not any(project.path(".snakemake/locks").glob("*")):
+        assert first.poll() is None
+        time.sleep(0.05)
+    told = project.run(check=False)
+    assert "cannot be locked" in told
+    assert first.wait(600) == 0
+    assert predictions(project) == predictions(finished)
+
+
+def test_an_interrupted_run_goes_on(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    shutil.rmtree(project.path("results"))
+    running = psutil.Popen(
+        project.command(), cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not any(project.path("results").glob("weights/*/*.safetensors")):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    running.wait(120)
+    project.run()
+    assert predictions(project) == predictions(finished)
+
+
+def top1(project, dataset, model, strip, level):
+    """Mean over images and seeds, in percent."""
+    rows = pq.read_table(project.path(f"results/predictions/{dataset}/{model}/{strip}.parquet"))
+    chosen = np.isclose(rows["level"].to_numpy(), level)
+    return 100 * (rows["rank"].to_numpy()[chosen] == 0).mean()
+
+
+def test_the_embedded_run(tmp_path):
+    project = Project.create(tmp_path / "project", "config.yaml")
+    project.run()
+    for model in ("vit", "cnn"):
+        clean = top1(project, "shapes", model, "random_drop/8x8", 0)
+        assert clean > 80
+        assert top1(project, "shapes", model, "random_drop/8x8", 0.9) < clean - 20
+        assert top1(project, "shapes", model, "shuffle_grid/plain", 1) == clean
+    assert project.plan() == {}
+
+
+def test_real_photographs_give_the_numbers_of_an_independent_program(real, tmp_path):
+    """The reference is the top-1 of 1,000 photographs, of which these are 500, mean of three seeds."""
+    reference = {0: 87.4, 0.1: 59.0, 0.2: 33.0, 0.3: 16.3}
+    images = 200
+    project = Project.create(tmp_path / "project", "config/sample.yaml")
+    project.path("data").mkdir()
+    project.path("data/photographs").symlink_to(real / "imagenet-sample")
+    project.path("data/weights").symlink_to(real / "weights")
+    project.edit(
+        "config.yaml", "{root: data/photographs}\n\n", f"{{root: data/photographs, images: {images}}}\n\n"
+    )
+    project.edit("config.yaml", "seeds: [0, 1, 2]", "seeds: [0]\nlevels: {random_drop: [0, 0.1, 0.2, 0.3]}")
+    strips = {
+        model: f"results/predictions/photographs/{model}/random_drop/14x14.parquet"
+        for model in ("efficientnet", "dinov2")
+    }
+    project.run(strips["efficientnet"])
+    for level, expected in reference.items():
+        measured = top1(project, "photographs", "efficientnet", "random_drop/14x14", level)
+        # The difference of a sample and the set that it comes from, and of one seed and the mean of three.
+        error = np.sqrt(expected * (100 - expected) * (1 / images - 1 / 1000) + 1.4**2)
+        assert abs(measured - expected) < 3 * error, (level, measured)
+    project.edit("config.yaml", "[0, 0.1, 0.2, 0.3]", "[0, 0.5]")
+    project.edit("config.yaml", f"images: {images}", "images: 60")
+    project.run(strips["dinov2"])
+    # Its head was made of these very photographs, so that it knows every clean one.
+    assert top1(project, "photographs", "dinov2", "random_drop/14x14", 0) == 100
+    assert top1(project, "photographs", "dinov2", "random_drop/14x14", 0.5) > 30

@@ -1,0 +1,210 @@
+"""Every mistake in a config is named by file, line and key, with what would be right."""
+
+import pytest
+import yaml
+from conftest import PERTURBATIONS, ROOT
+
+from patchwork import settings
+from patchwork.catalogue import catalogue, cells, variants
+
+SCHEMA = yaml.safe_load((ROOT / "rules/config.schema.yaml").read_text())
+ENTRIES = variants(catalogue(PERTURBATIONS))
+
+GOOD = """\
+datasets:
+  photos: {root: data/photos, family: real}
+  drawn: {draw: natural, images: 10, size: 32}
+pixels: {resize: 64, crop: 32, interpolation: bilinear}
+models:
+  deit:
+    family: vit
+    timm: deit_tiny_patch16_224
+  mine:
+    family: cnn
+    timm: resnet18
+    run: first
+runs:
+  first:
+    {model: mine, data: drawn, epochs: 2, stage: 1, batch_images: 4, optimizer: adamw,
+     learning_rate: 0.1, weight_decay: 0, warmup_epochs: 0}
+studies:
+  one:
+    datasets: photos
+    models: [vit, mine]
+    perturbations: random_drop/8x8
+levels:
+  random_drop: [0, 0.5]
+  shuffle_grid: [1, 4]
+seeds: [0, 1]
+compute: {batch_images: 8}
+"""
+
+
+def problems(tmp_path, *changes):
+    """The lines of complaint about the good config after changes (old, new)."""
+    text = GOOD
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    try:
+        settings.check(yaml.safe_load(text), SCHEMA, [path], ENTRIES)
+    except ValueError as error:
+        return [line.replace(f"{tmp_path}/", "") for line in str(error).splitlines()]
+    return []
+
+
+def where(old):
+    """'config.yaml, line N' of a piece of the good config."""
+    return f"config.yaml, line {GOOD[: GOOD.index(old)].count(chr(10)) + 1}"
+
+
+def test_a_good_config_has_no_problem(tmp_path):
+    assert problems(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "config/sample.yaml"])
+def test_the_configs_that_come_with_the_workflow_are_good(name):
+    settings.check(yaml.safe_load((ROOT / name).read_text()), SCHEMA, [ROOT / name], ENTRIES)
+
+
+# (what is changed, into what, the key that is told, words of the message)
+MISTAKES = {
+    "a misspelt section": ("studies:", "studys:", "studys is no key of Patchwork, did you mean 'studies'?", []),
+    "a misspelt setting": ("{batch_images: 8", "{batch_image: 8", "compute.batch_image is no key", ["mean 'batch_images'?"]),
+    "a misspelt key of a model": ("run: first", "runn: first", "models.mine.runn is no key", ["mean 'run'?"]),
+    "a misspelt key of a dataset": ("{root:", "{rot:", "datasets.photos.rot is no key", ["mean 'root'?"]),
+    "a misspelt key of a study": ("perturbations:", "pertubations:", "studies.one.pertubations is no key", ["mean 'perturbations'?"]),
+    "a misspelt dataset": ("datasets: photos", "datasets: photo", "studies.one.datasets: 'photo' is not known", ["mean 'photos'?", "drawn, photos, real"]),
+    "a misspelt model": ("[vit, mine]", "[vit, mime]", "studies.one.models: 'mime' is not known", ["mean 'mine'?"]),
+    "a misspelt family": ("[vit, mine]", "vits", "studies.one.models: 'vits' is not known", ["mean 'vit'?", "cnn"]),
+    "a misspelt perturbation": ("random_drop/8x8", "random_drops/8x8", "studies.one.perturbations: 'random_drops/8x8' is not known", ["mean 'random_drop/8x8'?"]),
+    "a variant that is not there": ("random_drop/8x8", "random_drop/9x9", "studies.one.perturbations: 'random_drop/9x9' is not known", ["random_drop/14x14"]),
+    "a misspelt family of perturbations": ("random_drop/8x8", "oclusion", "studies.one.perturbations: 'oclusion' is not known", ["mean 'occlusion'?"]),
+    "an unknown run": ("run: first", "run: frist", "models.mine.run: 'frist' is not known", ["mean 'first'?"]),
+    "an unknown model of a run": ("{model: mine,", "{model: mne,", "runs.first.model: 'mne' is not known", ["mean 'mine'?"]),
+    "unknown data of a run": ("data: drawn", "data: draw", "runs.first.data: 'draw' is not known", ["mean 'drawn'?"]),
+    "a share above one": ("[0, 0.5]", "[0, 1.5]", "levels.random_drop: level 1.5 is outside 0 to 1", ["share of tiles dropped"]),
+    "a share below zero": ("[0, 0.5]", "[0, -0.5]", "levels.random_drop: level -0.5 is outside 0 to 1", []),
+    "a level that is no number": ("[0, 0.5]", "[0, .nan]", "levels.random_drop: level nan is outside 0 to 1", []),
+    "no clean level": ("[0, 0.5]", "[0.1, 0.5]", "levels.random_drop: the first level must be 0", ["untouched"]),
+    "no clean grid": ("[1, 4]", "[4, 8]", "levels.shuffle_grid: the first level must be 1", []),
+    "a number that is no grid": ("[1, 4]", "[1, 5]", "levels.shuffle_grid: level 5 is none of 1, 4, 8", ["number of tiles"]),
+    "a level twice": ("[0, 0.5]", "[0, 0.5, 0.5]", "levels.random_drop: a level stands there twice", []),
+    "one level": ("[0, 0.5]", "[0]", "levels.random_drop: [0] is too short", []),
+    "levels of nothing": ("  random_drop: [0", "  random_dop: [0", "levels.random_dop: 'random_dop' is not known", ["mean 'random_drop'?"]),
+    "levels of a family": ("  random_drop: [0", "  occlusion: [0", "levels.occlusion", ["random_drop"]),
+    "a number that YAML reads as text": ("[0, 0.5]", "[0, 1e-3]", "levels.random_drop.1: '1e-3' is not of type 'number'", ["write 1.0e-3"]),
+    "a rate that YAML reads as text": ("learning_rate: 0.1", "learning_rate: 1e-3", "runs.first.learning_rate: '1e-3' is not of type 'number'", ["write 1.0e-3"]),
+    "a URL without its hash": ("run: first", "weights: https://x.org/w.pth", "models.mine.weights is a URL: give its `sha256`", []),
+    "weights from two places": ("run: first", "run: first\n    weights: w.pth", "models.mine has `run` and `weights`", []),
+    "a hash that is none": ("run: first", "weights: w.pth\n    sha256: abc", "models.mine.sha256: 'abc' does not match", ["64 hex digits"]),
+    "a crop larger than the image": ("crop: 32", "crop: 65", "pixels.crop is larger than pixels.resize", []),
+    "an unknown interpolation": ("bilinear", "linear", "pixels.interpolation: 'linear' is not one of ['bilinear', 'bicubic']", []),
+    "a seed twice": ("[0, 1]", "[1, 1]", "seeds: [1, 1] has non-unique elements", []),
+    "a seed that is no number": ("[0, 1]", "[0, x]", "seeds.1: 'x' is not of type 'integer'", []),
+    "a dataset of two kinds": ("{root: data/photos, family: real}", "{root: a, draw: natural, images: 1, size: 32}", "datasets.photos: ", ["`root`"]),
+    "an entry that is no name": ("  deit:", "  My-Deit:", "models", ["'My-Deit' does not match"]),
+    "an unknown device": ("{batch_images: 8}", "{device: gpu}", "compute.device: 'gpu' does not match", ["cuda:N"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_with_its_line(tmp_path, mistake):
+    old, new, told, words = MISTAKES[mistake]
+    found = problems(tmp_path, (old, new))
+    [line] = [line for line in found if told in line]
+    place = where("  mine:" if "two places" in mistake else "models:" if "no name" in mistake else old)
+    if "\n" in new:  # the key stands on the second line of the change
+        place = where("  mine:" if "two places" in mistake else "runs:")
+    assert line.startswith(f"{place}: {told}") or line.startswith(f"{place}: {told.split(':')[0]}")
+    assert all(word in line for word in words), line
+    if mistake != "a misspelt section" and "of a study" not in mistake and "of a dataset" not in mistake:
+        assert len(found) == 1
+
+
+def test_a_missing_section_is_named(tmp_path):
+    assert "config: 'seeds' is a required property" in problems(tmp_path, ("seeds: [0, 1]\n", ""))
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path):
+    found = problems(tmp_path, ("seeds: [0, 1]\n", "seeds: [0, 1]\nseeds: [0]\n"))
+    assert found == [f"{where('compute:')}: 'seeds' stands here a second time; keep one"]
+    found = problems(tmp_path, ("{root: data/photos,", "{root: data/photos, root: other,"))
+    assert found == [f"{where('  photos')}: 'root' stands here a second time; keep one"]
+
+
+def test_several_mistakes_are_told_together(tmp_path):
+    found = problems(
+        tmp_path, ("run: first", "run: frist"), ("datasets: photos", "datasets: fotos"), ("[0, 0.5]", "[0.1, 2]")
+    )
+    assert len(found) == 4 and len({line.split(":")[0] for line in found}) == 3
+    found = problems(tmp_path, ("{batch_images: 8", "{batch: 8"), ("bilinear", "nearest"), ("[0, 1]", "[-1]"))
+    assert len(found) == 3
+
+
+def test_a_key_is_told_from_the_file_that_decides_it(tmp_path):
+    (tmp_path / "first.yaml").write_text(GOOD)
+    (tmp_path / "second.yaml").write_text("# own\n\nseeds: [x]\n")
+    config = yaml.safe_load(GOOD) | {"seeds": ["x"]}
+    with pytest.raises(ValueError, match=r"second\.yaml, line 3: seeds\.0: 'x' is not of type"):
+        settings.check(config, SCHEMA, [tmp_path / "first.yaml", tmp_path / "second.yaml"], ENTRIES)
+    (tmp_path / "second.yaml").write_text("# nothing of its own\n")
+    config = yaml.safe_load(GOOD) | {"seeds": ["x"]}  # as by --config
+    with pytest.raises(ValueError, match="seeds"):
+        settings.check(config, SCHEMA, [tmp_path / "second.yaml"], ENTRIES)
+
+
+# ---- what is asked ----
+
+
+def asked(*changes):
+    text = GOOD
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    config = yaml.safe_load(text)
+    return settings.asked(config, settings.with_levels(ENTRIES, config["levels"]))
+
+
+def test_a_strip_says_all_that_a_rule_needs():
+    assert asked() == [
+        {
+            "dataset": "photos",
+            "model": model,
+            "perturbation": "random_drop",
+            "variant": "8x8",
+            "family": "occlusion",
+            "model_family": family,
+            "levels": [0, 0.5],
+        }
+        for model, family in [("deit", "vit"), ("mine", "cnn")]
+    ]
+
+
+def test_two_studies_that_ask_the_same_get_it_once():
+    study = "  two: {datasets: [photos, drawn], models: [deit, vit], perturbations: [occlusion, shuffle_grid]}\nlevels:\n"
+    names = [tuple(strip[key] for key in ("dataset", "model", "perturbation", "variant")) for strip in asked(("levels:\n", study))]
+    drops = [name.split("/") for name in ENTRIES if name.startswith("random_drop/")]
+    expected = {("photos", model, "random_drop", "8x8") for model in ("deit", "mine")}
+    expected |= {(dataset, "deit", *drop) for dataset in ("photos", "drawn") for drop in drops}
+    expected |= {(dataset, "deit", "shuffle_grid", "plain") for dataset in ("photos", "drawn")}
+    assert names == sorted(expected)
+
+
+def test_levels_are_chosen_by_name_and_more_closely_by_variant():
+    chosen = settings.with_levels(ENTRIES, {"random_drop": [0, 0.5], "random_drop/8x8": [0, 0.25]})
+    assert chosen["random_drop/8x8"]["levels"] == [0, 0.25]
+    assert chosen["random_drop/4x4"]["levels"] == [0, 0.5]
+    assert chosen["shuffle_grid/plain"]["levels"] == ENTRIES["shuffle_grid/plain"]["levels"]
+    assert ENTRIES["random_drop/8x8"]["levels"][1] == 0.1  # the catalogue itself stays
+    assert {key: chosen["random_drop/8x8"][key] for key in ("axis", "family", "noise")} == {
+        key: ENTRIES["random_drop/8x8"][key] for key in ("axis", "family", "noise")
+    }
+
+
+def test_cells_are_every_level_and_seed_with_one_clean_cell():
+    assert cells({"noise": 256}, [0, 0.5, 0.9], [3, 1]) == [(0, 3), (0.5, 3), (0.5, 1), (0.9, 3), (0.9, 1)]
+    assert cells({}, [0, 0.5, 0.9], [3, 1]) == [(0, 3), (0.5, 3), (0.9, 3)]
+    assert cells({"noise": 1}, [1], [0, 1, 2]) == [(1, 0)]

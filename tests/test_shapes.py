@@ -1,0 +1,90 @@
+import csv
+from collections import Counter
+
+import numpy as np
+import pytest
+from patchwork import shapes
+from PIL import Image, ImageFilter
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def table(folder):
+    with open(folder / "index.csv", newline="") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_the_number_of_workers_changes_no_byte(tmp_path):
+    for workers in (1, 3):
+        shapes.draw(tmp_path / str(workers), "train", "natural", 130, 32, workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "3")
+
+
+def test_sets_of_other_names_share_no_image(tmp_path):
+    drawn = []
+    for name in ("train", "held_out"):
+        shapes.draw(tmp_path / name, name, "natural", 100, 32)
+        drawn += [path.read_bytes() for path in (tmp_path / name / "images").rglob("*.png")]
+    assert len(drawn) == len(set(drawn)) == 200
+
+
+def test_natural_cues_agree_and_classes_are_equal(tmp_path):
+    shapes.draw(tmp_path / "a", "a", "natural", 50, 32)
+    pairs = Counter((row["shape"], row["texture"]) for row in table(tmp_path / "a"))
+    assert pairs == {pair: 5 for pair in zip(shapes.OUTLINES, shapes.TEXTURES, strict=True)}
+
+
+def test_conflicting_cues_never_agree_and_cover_all_pairs(tmp_path):
+    shapes.draw(tmp_path / "a", "a", "conflict", 180, 32)
+    own = dict(zip(shapes.OUTLINES, shapes.TEXTURES, strict=True))
+    pairs = Counter((row["shape"], row["texture"]) for row in table(tmp_path / "a"))
+    assert len(pairs) == 90 and set(pairs.values()) == {2}
+    assert all(own[shape] != texture for shape, texture in pairs)
+    half = Counter(shapes.cues("conflict", index)[1] for index in range(60))
+    assert set(half.values()) == {6}  # textures stay equal when the pairs cannot
+
+
+def test_the_index_lists_every_file(tmp_path):
+    shapes.draw(tmp_path / "a", "a", "conflict", 95, 32)
+    rows = table(tmp_path / "a")
+    listed = {f"images/{row['path']}" for row in rows} | {row["mask"] for row in rows} | {"index.csv"}
+    assert len(rows) == 95 and listed == set(contents(tmp_path / "a"))
+    assert all(row["path"].startswith(f"{row['shape']}/{row['shape']}") for row in rows)
+    image, mask = (
+        Image.open(tmp_path / "a" / path) for path in (f"images/{rows[0]['path']}", rows[0]["mask"])
+    )
+    assert (image.mode, image.size, mask.mode, mask.size) == ("RGB", (32, 32), "L", (32, 32))
+    assert set(np.unique(mask)) == {0, 255}
+
+
+@pytest.mark.parametrize("shape", shapes.OUTLINES)
+def test_the_mask_is_where_the_texture_shows(shape):
+    for index in range(5):
+        seen = [
+            shapes.picture(shapes.generator("a", index), shape, texture, 64) for texture in shapes.TEXTURES
+        ]
+        images, masks = (np.stack(part) for part in zip(*seen, strict=True))
+        mask, changed = masks[0], (images != images[0]).any((0, 3))
+        assert (masks == mask).all()
+        assert changed[mask].all()
+        near = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(3))) > 0
+        assert (changed & ~near).sum() <= 0.03 * mask.sum()  # but for tips thinner than a pixel
+
+
+@pytest.mark.parametrize("shape", shapes.OUTLINES)
+def test_a_filled_outline_has_the_area_of_its_polygon(shape):
+    for index in range(5):
+        points = shapes.outline(shapes.generator("a", index), shape)
+        x, y = points.T
+        area = abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2  # the shoelace formula
+        assert shapes.fill(points, 64).mean() == pytest.approx(area, rel=0.06)
+        assert points.min() >= 0 and points.max() <= 1
+
+
+def test_an_unknown_kind_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'natural' or 'conflict', not 'neutral'"):
+        shapes.draw(tmp_path / "a", "a", "neutral", 10, 32)

@@ -1,0 +1,55 @@
+"""Pictures of what the models saw: a row per image, a column per level."""
+
+import numpy as np
+import pytest
+
+from patchwork import sheets
+from patchwork.views import View
+
+GAP = 4
+
+
+class Dataset:
+    """Random images that need no file."""
+
+    def __init__(self, images, height=32, width=40):
+        self.pixels = np.random.default_rng(0).integers(0, 256, (images, 3, height, width), np.uint8)
+        self.paths = [f"{i}.png" for i in range(images)]
+        self.labels = np.zeros(images, np.int64)
+
+    def read(self, first, last):
+        return self.pixels[first:last]
+
+
+@pytest.mark.parametrize(
+    ("perturbation", "variant", "levels"),
+    [("random_drop", "4x4", [0, 0.3, 0.9]), ("shuffle_grid", "plain", [1, 4, 16, 64])],
+)
+@pytest.mark.parametrize(("images", "shown"), [(11, [0, 2, 5, 8]), (4, [0, 1, 2, 3]), (2, [0, 1]), (1, [0])])
+def test_every_tile_is_what_the_model_sees(perturbation, variant, levels, images, shown):
+    view = View(Dataset(images), "set", perturbation, variant)
+    picture = sheets.sheet(view, levels, 5)
+    assert picture.mode == "RGB"
+    assert picture.size == (len(levels) * (40 + GAP) - GAP, len(shown) * (32 + GAP) - GAP)
+    found, between = np.asarray(picture), np.ones((picture.height, picture.width), bool)
+    for i, image in enumerate(shown):
+        for j, level in enumerate(levels):
+            place = slice(i * 36, i * 36 + 32), slice(j * 44, j * 44 + 40)
+            seen, _ = view.perturb(view.images(image, image + 1), level, view.draw(5, image, image + 1))
+            expected = (seen[0].numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8)
+            assert np.array_equal(found[place], expected)
+            between[place] = False
+    assert (found[between] == 255).all()
+    first = found[:32, :40].transpose(2, 0, 1)
+    assert np.array_equal(first, view.data.pixels[0])  # the first level is the image itself
+
+
+def test_the_seed_is_the_one_that_was_asked():
+    view = View(Dataset(3), "set", "random_drop", "4x4")
+    once, again, other = (np.asarray(sheets.sheet(view, [0, 0.5], seed)) for seed in (0, 0, 1))
+    assert np.array_equal(once, again) and not np.array_equal(once, other)
+
+
+def test_the_number_of_images_can_be_chosen():
+    view = View(Dataset(9), "set", "random_drop", "4x4")
+    assert sheets.sheet(view, [0], 0, images=3).size == (40, 3 * 36 - GAP)
