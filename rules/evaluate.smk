@@ -42,7 +42,7 @@ rule draw_sheet:
     params:
         code=lambda w: program("draw_sheet.py", f"patchwork/perturbations/{w.perturbation}.py"),
         origin=lambda w: images_origin(w.dataset),
-        levels=lambda w: perturbations[f"{w.perturbation}/{w.variant}"]["levels"],
+        levels=lambda w: perturbation(f"{w.perturbation}/{w.variant}")["levels"],
         seed=seeds[0],
         caption="The same images as rows, from the untouched image at the left to the last level at the right.",
     script:

@@ -27,7 +27,7 @@ def folder_origin(dataset):
     if "draw" in entry:
         return digest([dataset, facts(entry), program("draw_images.py")])
     try:
-        return digest(folders.listing(entry["root"], entry.get("images")))
+        return digest(folders.listing(entry["root"]))
     except (ValueError, FileNotFoundError) as error:
         raise WorkflowError(f"datasets.{dataset}.root: {error}")
 

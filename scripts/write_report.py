@@ -9,7 +9,9 @@ from pathlib import Path
 from patchwork import files, page
 
 given, params = snakemake.input, snakemake.params
-figures = [(name, text, spec) for (name, text), spec in zip(params.captions.items(), given.specs, strict=True)]
+figures = [
+    (name, text, spec) for (name, text), spec in zip(params.captions.items(), given.specs, strict=True)
+]
 sheets = list(zip(params.sheets, given.sheets, strict=True))
 template = Path(given.page).read_text(encoding="utf-8")
 text = page.page(template, given.warehouse, figures, sheets, params.settings)

@@ -24,12 +24,11 @@ import numpy as np
 import timm
 import torch
 import yaml
+from patchwork import models, pixels, strips
+from patchwork.perturbations import random_drop
 from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
-
-from patchwork import models, pixels, strips
-from patchwork.perturbations import random_drop
 
 LIGHT, HEAVY = "lcnet_050", "vit_small_patch16_224"
 COMPUTE = {"device": "cpu", "dtype": "float32", "batch_images": 32, "channels_last": True}
@@ -96,7 +95,7 @@ def overhead(name, folder, arrays, rounds=3):
 
 
 def loop_per_level(net, root, mean, std):
-    """The authors' way: for each level load, decode and transform every image again, mask, normalise, decide."""
+    """The authors' way: for each level, load, decode and transform every image again, mask and decide."""
     view = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor()])
     normalise = transforms.Normalize(mean, std)
     for level, _ in LEVELS:
@@ -139,7 +138,8 @@ from pathlib import Path
 from patchwork import strips
 arrays = Path({str(folder)!r}, "{images}.npy"), Path({str(folder)!r}, "{images}.parquet")
 strip = benchmark.open_strip("test_vit", {str(folder)!r}, arrays)
-strips.evaluate(strip, [(0, 0), (0.5, 0)], Path({str(folder)!r}, "cells"), Path({str(folder)!r}, "strip"), "{images}")
+store, path = Path({str(folder)!r}, "cells"), Path({str(folder)!r}, "strip.parquet")
+strips.evaluate(strip, [(0, 0), (0.5, 0)], store, path, "{images}")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     return int(
@@ -192,7 +192,9 @@ def main():
         arrays = Path(folder, "images.npy"), Path(folder, "images.parquet")
         pixels.pack(root, *arrays, VIEW, threads=THREADS, images=100)
         print(
-            "| model | bare forward passes, images/s | a strip, images/s | share | the rest goes to |\n|---|---|---|---|---|"
+            "| model | bare passes, images/s | a strip, images/s | share | parts of a strip |\n"
+            + "|---" * 5
+            + "|"
         )
         passes = 3 * len(LEVELS) * COMPUTE["batch_images"]
         for name in (LIGHT, HEAVY):
@@ -210,9 +212,10 @@ def main():
         for images in sizes:
             packed_noise(folder, images)
         memory = [peak_megabytes(folder, images) for images in sizes]
-        print(
-            f"\nPeak memory of a predict job: {memory[0]} MB for {sizes[0]} images, {memory[1]} MB for {sizes[1]}"
+        told = ", ".join(
+            f"{peak} MB for {images:,} images" for peak, images in zip(memory, sizes, strict=True)
         )
+        print(f"\nPeak memory of a predict job: {told}")
     with tempfile.TemporaryDirectory() as folder:
         jobs, seconds = planning(folder)
         print(f"Planning {jobs} jobs: {seconds:.1f} s")

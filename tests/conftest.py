@@ -22,6 +22,7 @@ class Project:
 
     @classmethod
     def create(cls, folder, config="tests/config.yaml"):
+        Path(folder).mkdir(parents=True)
         for part in ("Snakefile", "rules", "scripts", "reports", "envs", "profiles"):
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
             copy(ROOT / part, Path(folder, part))
@@ -65,7 +66,6 @@ class Project:
 def save_random_weights(path, entry, classes, seed=0):
     """Weights of a network that learnt nothing."""
     import torch
-
     from patchwork import models
 
     torch.manual_seed(seed)

@@ -13,9 +13,8 @@ from threading import Thread
 import pytest
 import torch
 from conftest import ROOT
-from safetensors.torch import save, save_file
-
 from patchwork import fetching, models
+from safetensors.torch import save, save_file
 
 ENTRY = {
     "timm": "vit_tiny_patch16_224",
@@ -95,14 +94,19 @@ def same(first, second):
 
 def test_a_file_of_either_kind_gives_the_same_weights(tmp_path):
     save_file(state(), tmp_path / "w.safetensors")
-    torch.save({"state_dict": {f"module.{name}": value for name, value in state().items()}}, tmp_path / "w.pth")
+    torch.save(
+        {"state_dict": {f"module.{name}": value for name, value in state().items()}}, tmp_path / "w.pth"
+    )
     for name in ("w.safetensors", "w.pth"):
         assert same(fetched(ENTRY | {"weights": str(tmp_path / name)}, tmp_path), state())
 
 
 def test_what_is_missing_or_does_not_fit_leaves_nothing(tmp_path):
     save_file(state(), tmp_path / "w.safetensors")
-    wide = ENTRY | {"options": ENTRY["options"] | {"embed_dim": 48}, "weights": str(tmp_path / "w.safetensors")}
+    wide = ENTRY | {
+        "options": ENTRY["options"] | {"embed_dim": 48},
+        "weights": str(tmp_path / "w.safetensors"),
+    }
     with pytest.raises(ValueError, match=r"w\.safetensors does not fit VisionTransformer: .* of shape"):
         fetched(wide, tmp_path)
     with pytest.raises(FileNotFoundError, match=r"there is no weights file .*none\.pth"):
@@ -112,7 +116,10 @@ def test_what_is_missing_or_does_not_fit_leaves_nothing(tmp_path):
 
 def test_another_number_of_classes_is_refused_and_not_adapted(tmp_path):
     save_file(state(), tmp_path / "w.safetensors")
-    seven = ENTRY | {"options": ENTRY["options"] | {"num_classes": 7}, "weights": str(tmp_path / "w.safetensors")}
+    seven = ENTRY | {
+        "options": ENTRY["options"] | {"num_classes": 7},
+        "weights": str(tmp_path / "w.safetensors"),
+    }
     with pytest.raises(ValueError, match=r"head\.weight of shape \(5, 24\) instead of \(7, 24\)"):
         fetched(seven, tmp_path)
 
@@ -206,5 +213,5 @@ def test_the_hub_fills_a_cache_that_works_without_it(tmp_path):
         assert error.startswith(f"the weights of {name} cannot be fetched (")
         assert "\n" not in error and error.endswith("check the network, or give a file: `weights: PATH`")
     for name in ("test_vit4", "test_vit.bogus"):  # the network is not to blame
-        assert offline[name].startswith(f"timm has no such weights for {name} (")
+        assert offline[name].startswith(f"timm's weights of {name} cannot be used (")
         assert "\n" not in offline[name] and "network" not in offline[name]

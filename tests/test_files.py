@@ -9,7 +9,6 @@ import sys
 
 import pytest
 from conftest import ROOT
-
 from patchwork import files
 
 
@@ -60,7 +59,11 @@ def test_a_folder_is_replaced_whole(tmp_path):
             for name, text in content.items():
                 (temporary / name).parent.mkdir(parents=True, exist_ok=True)
                 (temporary / name).write_text(text)
-        found = {p.relative_to(tmp_path / "set").as_posix(): p.read_text() for p in tmp_path.rglob("*") if p.is_file()}
+        found = {
+            p.relative_to(tmp_path / "set").as_posix(): p.read_text()
+            for p in tmp_path.rglob("*")
+            if p.is_file()
+        }
         assert found == content
     assert names(tmp_path) == ["set"]
 
@@ -101,7 +104,10 @@ def test_two_living_processes_do_not_disturb_each_other(tmp_path):
     )
     path = tmp_path / "a.txt"
     with subprocess.Popen(
-        [sys.executable, "-c", script, ROOT / "scripts", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, ROOT / "scripts", path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as other:
         assert other.stdout.readline() == "ready\n"
         with files.whole(path) as temporary:

@@ -1,7 +1,6 @@
 """Image folders: which images, in which order, with which labels."""
 
 import pytest
-
 from patchwork import folders
 
 KNOWN = {"n01440764": 0, "n01443537": 1, "n02123045": 281, "n15075141": 999}  # tench ... toilet tissue
@@ -49,7 +48,9 @@ def test_a_number_of_images_spreads_over_the_classes(tmp_path):
 
 
 def test_a_missing_root_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"no folder {tmp_path}/photos: .*one folder of images per class"):
+    with pytest.raises(
+        FileNotFoundError, match=f"no folder {tmp_path}/photos: .*one folder of images per class"
+    ):
         folders.listing(tmp_path / "photos")
     make(tmp_path, "file.png")
     with pytest.raises(FileNotFoundError, match="no folder"):
@@ -98,5 +99,5 @@ def test_a_class_list_comes_first_and_must_know_every_folder(tmp_path):
 
 def test_a_class_list_that_names_a_class_twice_is_refused(tmp_path):
     (tmp_path / "classes.txt").write_text("cat\ndog\ncat\n")
-    with pytest.raises(ValueError, match="'cat'.*twice"):
+    with pytest.raises(ValueError, match=r"'cat'.*twice"):
         folders.class_order(["cat"], tmp_path / "classes.txt")

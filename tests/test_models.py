@@ -9,22 +9,32 @@ import numpy as np
 import pytest
 import timm
 import torch
+from patchwork import models
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchvision.transforms.functional import normalize
 
-from patchwork import models
-
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 VIT = {
     "timm": "vit_tiny_patch16_224",
-    "options": {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5},
+    "options": {
+        "img_size": 32,
+        "patch_size": 8,
+        "embed_dim": 24,
+        "depth": 2,
+        "num_heads": 3,
+        "num_classes": 5,
+    },
 }
 DEIT = {
     "timm": "deit_tiny_distilled_patch16_224",
     "options": {"img_size": 32, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5},
 }
-CNN = {"timm": "resnet10t", "size": 32, "options": {"channels": [8, 8, 8, 8], "stem_width": 4, "num_classes": 5}}
+CNN = {
+    "timm": "resnet10t",
+    "size": 32,
+    "options": {"channels": [8, 8, 8, 8], "stem_width": 4, "num_classes": 5},
+}
 REGISTERS = {
     "timm": "vit_small_patch14_reg4_dinov2",
     "options": {"img_size": 28, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 5},
@@ -38,7 +48,9 @@ def network(entry, seed=0):
     net = models.create(entry).eval()
     for value in net.state_dict().values():
         if value.is_floating_point():
-            value.copy_(torch.rand_like(value) * 0.4 + 0.1 if value.ndim < 2 else torch.randn_like(value) * 0.2)
+            value.copy_(
+                torch.rand_like(value) * 0.4 + 0.1 if value.ndim < 2 else torch.randn_like(value) * 0.2
+            )
     return net
 
 
@@ -65,7 +77,9 @@ def test_a_model_is_its_network_on_normalised_pixels(entry):
 def test_each_network_has_the_statistics_of_its_weights():
     assert timm.get_pretrained_cfg("vit_tiny_patch16_224").mean == (0.5, 0.5, 0.5)
     for entry, mean, std in [(VIT, (0.5,) * 3, (0.5,) * 3), (DEIT, *IMAGENET)]:
-        prepared = models.Model(network(entry)).prepare(torch.tensor(mean).view(1, 3, 1, 1).expand(1, 3, 32, 32))
+        prepared = models.Model(network(entry)).prepare(
+            torch.tensor(mean).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+        )
         assert prepared.abs().max() < 1e-6
         ones = models.Model(network(entry)).prepare(torch.ones(1, 3, 32, 32))[0, :, 5, 5]
         assert torch.allclose(ones, (1 - torch.tensor(mean)) / torch.tensor(std))
@@ -198,7 +212,8 @@ def test_an_unknown_name_gets_the_name_that_was_meant(name, meant):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("test_vit", {"bogus": 5}), ("resnet18", {"bogus": 5}), ("test_vit", {"num_heads": 5})]
+    ("name", "options"),
+    [("test_vit", {"bogus": 5}), ("resnet18", {"bogus": 5}), ("test_vit", {"num_heads": 5})],
 )
 def test_options_that_timm_refuses_are_named(name, options):
     with pytest.raises(ValueError, match=f"'{name}' refuses options .*{next(iter(options))}"):
@@ -258,7 +273,13 @@ def test_a_built_model_gives_the_logits_of_the_saved_network(tmp_path, entry):
     model = built(tmp_path, entry, net)
     facts = net.pretrained_cfg
     assert not model.training and not any(p.requires_grad for p in model.parameters())
-    assert torch.equal(model(pictures()), net((pictures() - torch.tensor(facts["mean"]).view(3, 1, 1)) / torch.tensor(facts["std"]).view(3, 1, 1)))
+    assert torch.equal(
+        model(pictures()),
+        net(
+            (pictures() - torch.tensor(facts["mean"]).view(3, 1, 1))
+            / torch.tensor(facts["std"]).view(3, 1, 1)
+        ),
+    )
     assert model.size == (32, 32)
 
 
@@ -281,12 +302,12 @@ def test_the_origin_tells_weights_options_and_size_apart(tmp_path):
 
 
 def test_a_wrong_number_of_classes_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="tells 5 classes apart, the dataset has 4.*classes: FILE"):
+    with pytest.raises(ValueError, match=r"tells 5 classes apart, the dataset has 4.*classes: FILE"):
         built(tmp_path, VIT, classes=CLASSES[:4])
 
 
 def test_another_order_of_classes_than_learnt_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="learnt class 1 as 'cat', the dataset has 'bee'"):
+    with pytest.raises(ValueError, match=r"learnt class 1 as 'cat', .*dataset has 'bee'"):
         built(tmp_path, VIT, learnt=["ant", "cat", "bee", "dog", "eel"])
     assert built(tmp_path, VIT, learnt=CLASSES)
 
@@ -397,7 +418,8 @@ def test_a_file_that_holds_no_weights_is_named_in_one_line(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "content", [[1, 2], torch.zeros(3), {}, {"a": {"b": torch.zeros(1)}}, {"state_dict": [1]}, {1: torch.zeros(2)}]
+    "content",
+    [[1, 2], torch.zeros(3), {}, {"a": {"b": torch.zeros(1)}}, {"state_dict": [1]}, {1: torch.zeros(2)}],
 )
 def test_a_checkpoint_that_is_no_state_dict_says_so(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")

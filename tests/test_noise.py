@@ -2,9 +2,8 @@
 
 import numpy as np
 import torch
-from scipy.stats import kstest
-
 from patchwork import noise
+from scipy.stats import kstest
 
 # The first outputs of the reference C implementation (Vigna, prng.di.unimi.it/splitmix64.c), seed 1234567.
 REFERENCE = [

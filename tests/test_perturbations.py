@@ -12,7 +12,6 @@ import torch
 from conftest import PERTURBATIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from patchwork import catalogue
 from patchwork.views import View
 
@@ -55,7 +54,7 @@ def test_a_batch_is_what_its_images_are_alone(name, draw, height, width, cut):
     data = Dataset(6, height, width)
     whole, lost = seen(name, data, level)
     assert whole.shape == (6, 3, height, width) and whole.dtype == torch.float32
-    assert 0 <= whole.min() and whole.max() <= 1
+    assert whole.min() >= 0 and whole.max() <= 1
     parts = [seen(name, data, level, first=a, last=b) for a, b in [(0, cut), (cut, 6)]]
     assert torch.equal(torch.cat([images for images, _ in parts]), whole)
     assert torch.equal(torch.cat([share for _, share in parts]), lost)

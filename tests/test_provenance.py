@@ -3,7 +3,6 @@
 import textwrap
 
 import pytest
-
 from patchwork import provenance
 
 MAIN = '''
@@ -107,7 +106,8 @@ def test_carriers_and_strangers_do_not_count(root, name):
 
 
 @pytest.mark.parametrize(
-    "statement", ["import patchwork.apart", "from patchwork.apart import A", "def f():\n    from patchwork import apart"]
+    "statement",
+    ["import patchwork.apart", "from patchwork.apart import A", "def f():\n    from patchwork import apart"],
 )
 def test_every_way_of_importing_is_followed(root, statement):
     write(root, "main.py", f"{statement}\n")

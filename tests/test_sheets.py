@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from patchwork import sheets
 from patchwork.views import View
 

@@ -15,10 +15,9 @@ import pytest
 import timm
 import torch
 from conftest import ROOT
-from torch import nn
-
 from patchwork import models, pixels, strips
 from patchwork.catalogue import cells
+from torch import nn
 
 CLASSES = ["ant", "bee", "cat", "dog", "eel"]
 OPTIONS = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "num_classes": 5}
@@ -31,12 +30,19 @@ CELLS = cells({"noise": 256}, [0, 0.3, 0.9], [0, 7])
 
 
 def pack(folder, images=IMAGES, size=32, seed=0):
-    """Random packed images; every class has some."""
+    """Packed images of random colours; every class has some."""
     folder.mkdir(parents=True, exist_ok=True)
-    array = np.random.default_rng(seed).integers(0, 256, (images, 3, size, size), np.uint8)
+    array = np.random.default_rng(seed).integers(0, 256, (images, 3, 4, 4), np.uint8)
+    array = array.repeat(size // 4, 2).repeat(size // 4, 3)
     np.save(folder / "set.npy", array)
     rows = [
-        {"image": i, "label": i * 3 % 5, "class_name": CLASSES[i * 3 % 5], "path": f"{i}.png", "problem": None}
+        {
+            "image": i,
+            "label": i * 3 % 5,
+            "class_name": CLASSES[i * 3 % 5],
+            "path": f"{i}.png",
+            "problem": None,
+        }
         for i in range(images)
     ]
     digest = hashlib.sha256(array).hexdigest()
@@ -50,11 +56,12 @@ def data(tmp_path):
 
 
 def network(seed=0, **options):
-    """A network with large random weights, so that its decisions are clear."""
+    """A network with large random weights whose decisions are clear and differ."""
     torch.manual_seed(seed)
     net = models.create(ENTRY | {"options": OPTIONS | options}).eval()
-    for value in net.parameters():
-        value.data = torch.randn_like(value) * 0.3
+    for name, value in net.named_parameters():
+        same = name == "cls_token" or name.endswith("bias")  # what would be the same for every image
+        value.data = torch.randn_like(value) * (0 if same else 0.5)
     return net
 
 
@@ -75,14 +82,28 @@ class Counter:
     def count(self, _, inputs):
         size = len(inputs[0])
         if self.most and size > self.most:
-            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+            )
         if self.end is not None and self.images + size > self.end:
             raise KeyboardInterrupt
         self.images += size
         self.largest = max(self.largest, size)
 
 
-def run(tmp_path, data, asked=CELLS, model=None, code="c", dataset="set", view=DROP, name="strip", most=None, end=None, **compute):
+def run(
+    tmp_path,
+    data,
+    asked=CELLS,
+    model=None,
+    code="c",
+    dataset="set",
+    view=DROP,
+    name="strip",
+    most=None,
+    end=None,
+    **compute,
+):
     """(predictions, images that passed through the network) of a strip; its cells are kept in one store."""
     model = model or build(tmp_path)
     counter = Counter(model, most, end)
@@ -109,7 +130,11 @@ def same_but_for_rounding(one, other):
 def numbers(seed, dataset, path, perturbation, count):
     """SplitMix64 with Python's integers, started from the hash of a name."""
     name = f"{seed}\0{dataset}\0{path}\0{perturbation}".encode()
-    state, found, mask = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little"), [], 2**64 - 1
+    state, found, mask = (
+        int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little"),
+        [],
+        2**64 - 1,
+    )
     for _ in range(count):
         state = (state + 0x9E3779B97F4A7C15) & mask
         bits = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & mask
@@ -131,7 +156,11 @@ def dropped(image, path, level, seed):
 
 
 def shuffled(image, path, level, seed):
-    seen, drawn, side = image.copy(), numbers(seed, "set", path, "shuffle_grid", level), 32 // math.isqrt(level)
+    seen, drawn, side = (
+        image.copy(),
+        numbers(seed, "set", path, "shuffle_grid", level),
+        32 // math.isqrt(level),
+    )
     for position, source in enumerate(sorted(range(level), key=drawn.__getitem__)):
         tile(seen, position, side)[:] = tile(image, source, side)
     return seen, 0
@@ -148,10 +177,16 @@ def test_predictions_are_those_of_a_slow_loop(tmp_path, data, view, perturb, lev
     for level, seed in asked:
         for image in range(IMAGES):
             seen, lost = perturb(array[image], f"{image}.png", level, seed)
-            logits = net(torch.from_numpy((seen / np.float32(255) - 0.5) / np.float32(0.5))[None])[0].double().numpy()
+            logits = (
+                net(torch.from_numpy((seen / np.float32(255) - 0.5) / np.float32(0.5))[None])[0]
+                .double()
+                .numpy()
+            )
             chances = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
             order, label = sorted(range(5), key=lambda c, found=logits: -found[c]), image * 3 % 5
-            slow.append([level, seed, image, label, order[0], order.index(label), chances[label], chances.max(), lost])
+            slow.append(
+                [level, seed, image, label, order[0], order.index(label), chances[label], chances.max(), lost]
+            )
     names = ["level", "seed", "image", "label", "pred", "rank", "prob", "confidence", "lost"]
     assert len(rows) == len(slow)
     for row, expected in zip(rows, slow, strict=True):
@@ -194,7 +229,10 @@ def test_rank_and_prediction_agree_when_logits_are_tied(tmp_path, data):
 def test_a_logit_that_is_no_number_names_model_image_and_level(tmp_path, data, bad):
     logits = torch.zeros(2 * IMAGES, 5)
     logits[4 + 4 + 4 + 2, 3] = bad  # batches of 4: the second cell of the second batch, its third image
-    with pytest.raises(ValueError, match=r"^given gives NaN or infinite logits for image 6\.png of set at level 0\.3 of random_drop"):
+    with pytest.raises(
+        ValueError,
+        match=r"^given gives NaN or infinite logits for image 6\.png of set at level 0\.3 of random_drop",
+    ):
         run(tmp_path, data, [(0, 0), (0.3, 0)], given(logits))
     assert not (tmp_path / "strip.parquet").exists() and not [*(tmp_path / "store").rglob("*.parquet")]
 
@@ -279,7 +317,10 @@ def test_an_interrupted_strip_goes_on_with_its_parts(tmp_path, data, monkeypatch
     kept = end // 4 * 4 * len(CELLS)  # whole batches
     assert run(tmp_path, data)[1] == whole - kept
     assert (tmp_path / "strip.parquet").read_bytes() == (uncut / "strip.parquet").read_bytes()
-    stored = [{p.relative_to(f): p.read_bytes() for p in f.rglob("*.*")} for f in (tmp_path / "store", uncut / "store")]
+    stored = [
+        {p.relative_to(f): p.read_bytes() for p in f.rglob("*.*")}
+        for f in (tmp_path / "store", uncut / "store")
+    ]
     assert stored[0] == stored[1] and len(stored[0]) == len(CELLS)  # the parts are gone
 
 
@@ -304,10 +345,16 @@ def test_batches_are_halved_when_memory_ends(tmp_path, data):
 
 
 def test_other_errors_are_not_taken_for_the_end_of_memory(tmp_path, data):
-    model = build(tmp_path)
-    model.net.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("shapes do not match")))
+    model, sizes = build(tmp_path), []
+
+    def fail(_, inputs):
+        sizes.append(len(inputs[0]))
+        raise RuntimeError("shapes do not match")
+
+    model.net.register_forward_pre_hook(fail)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         run(tmp_path, data, model=model)
+    assert sizes == [4]
 
 
 def test_half_precision_is_near_full_precision(tmp_path, data):
@@ -320,13 +367,19 @@ def test_half_precision_is_near_full_precision(tmp_path, data):
 
 def test_a_cnn_in_either_layout_predicts_the_same(tmp_path, data):
     torch.manual_seed(0)
-    entry = {"timm": "resnet10t", "size": 32, "options": {"channels": [8] * 4, "stem_width": 4, "num_classes": 5}}
+    entry = {
+        "timm": "resnet10t",
+        "size": 32,
+        "options": {"channels": [8] * 4, "stem_width": 4, "num_classes": 5},
+    }
     net = timm.create_model("resnet10t", **entry["options"]).eval()
     net.fc.weight.data *= 30
     models.save(tmp_path / "cnn.safetensors", net.state_dict())
     found = []
     for layout in (True, False):
-        model = models.place(models.build(entry, tmp_path / "cnn.safetensors", CLASSES), COMPUTE | {"channels_last": layout})
+        model = models.place(
+            models.build(entry, tmp_path / "cnn.safetensors", CLASSES), COMPUTE | {"channels_last": layout}
+        )
         table, passed = run(tmp_path, data, model=model)
         assert passed == len(CELLS) * IMAGES
         found.append(table)
@@ -356,7 +409,11 @@ def peaks(folder):
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     for images in (64, 4096):
         pack(tmp_path / str(images), images, 64)
-    script = "import sys; sys.path[:0] = sys.argv[1:3]; import test_strips; from pathlib import Path; test_strips.peaks(Path(sys.argv[3]))"
+    script = (
+        "import sys; sys.path[:0] = sys.argv[1:3]\n"
+        "import test_strips; from pathlib import Path\n"
+        "test_strips.peaks(Path(sys.argv[3]))"
+    )
     command = [sys.executable, "-c", script, ROOT / "scripts", ROOT / "tests", tmp_path]
     few, many = map(int, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     assert many - few < 4096 * 3 * 64 * 64 / 2**20 / 2  # half of what the images alone take

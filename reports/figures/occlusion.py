@@ -1,15 +1,24 @@
-"""Top-1 accuracy against the true share of pixels that were blacked out, a line per model and a panel per
-dataset and grid. Points are means over images and seeds. Vertical bars are 95 % Wilson intervals over the
-images; short horizontal ticks are one standard deviation over seeds up and down; the dotted line is chance.
-Choose models in the legend; hover for numbers, among them how many images and seeds."""
+"""Top-1 accuracy as patches of the images are blacked out.
+
+From left to right, the share of an image's pixels that is really lost, as a mean over the images; upwards,
+the share of images whose class the model ranks first, as a mean over the seeds. A line is a model. A panel
+is a dataset and the grid that cuts its images into patches. Upright bars are 95 % Wilson intervals over
+images; the pale band around a line is one standard deviation over seeds to either side, where there are
+several. The dashed line is chance: what always naming the most frequent class would score. The numbers of
+images and seeds are under the title. A click on a model in the legend lets it stand out.
+"""
 
 import altair as alt
-
 from patchwork import theme
 
-FAMILY = "occlusion"  # drawn if the config asks for a perturbation of this family
-SQL = "FROM curves WHERE family = 'occlusion'"
+FAMILY = "occlusion"
+SQL = "FROM accuracy WHERE family = 'occlusion' ORDER BY panel, place, level"
 
 
 def chart(cells):
-    return theme.curves(cells, alt.X("lost:Q", title="pixels lost", scale=alt.Scale(domain=[0, 1])).axis(format="%"))
+    x = alt.X(
+        "lost:Q", title="pixels lost", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
+    )
+    return theme.curves(
+        cells, "Accuracy and pixels lost", x, [alt.Tooltip("lost:Q", title="pixels lost", format=".1%")]
+    )

@@ -1,15 +1,22 @@
-"""Top-1 accuracy against the number of tiles into which an image was cut and shuffled, a line per model and
-a panel per dataset. One tile is the untouched image. Points are means over images and seeds. Vertical bars
-are 95 % Wilson intervals over the images; short horizontal ticks are one standard deviation over seeds up
-and down; the dotted line is chance. Choose models in the legend; hover for numbers."""
+"""Top-1 accuracy as the patches of the images are shuffled.
+
+From left to right, the number of tiles that an image is cut into before they are put back in random order
+(the leftmost is the image as it is); upwards, the share of images whose class the model ranks first, as a
+mean over the seeds. Steps to the right are evenly spaced whatever the numbers. A line is a model, a panel
+is a dataset. Upright bars are 95 % Wilson intervals over images; the pale band around a line is one
+standard deviation over seeds to either side, where there are several. The dashed line is chance: what
+always naming the most frequent class would score. The numbers of images and seeds are under the title. A
+click on a model in the legend lets it stand out.
+"""
 
 import altair as alt
-
 from patchwork import theme
 
-FAMILY = "permutation"  # drawn if the config asks for a perturbation of this family
-SQL = "FROM curves WHERE family = 'permutation'"
+FAMILY = "permutation"
+SQL = "FROM accuracy WHERE family = 'permutation' ORDER BY panel, place, level"
 
 
 def chart(cells):
-    return theme.curves(cells, alt.X("level:O", title="tiles shuffled").axis(format="d", labelAngle=0))
+    x = alt.X("level:O", title="number of tiles", axis=alt.Axis(labelAngle=0))
+    relative = alt.Tooltip("relative:Q", title="of untouched accuracy", format=".1%")
+    return theme.curves(cells, "Accuracy and shuffled tiles", x, [relative])

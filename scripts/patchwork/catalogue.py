@@ -14,9 +14,10 @@ def constants(path):
     tree = ast.parse(Path(path).read_text())
     found = {"doc": ast.get_docstring(tree)}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "").isupper():
-            with suppress(ValueError):  # what is computed is private to the file
-                found[node.targets[0].id.lower()] = ast.literal_eval(node.value)
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name.isupper():
+                with suppress(ValueError):  # what is computed is private to the file
+                    found[name.lower()] = ast.literal_eval(value)
     return found
 
 

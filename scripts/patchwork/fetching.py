@@ -24,16 +24,16 @@ def pretrained(entry):
     """timm's network with its published weights, from the hub or its cache."""
     try:
         net = models.create(entry, pretrained=True)
-    except RuntimeError as error:  # timm's word for a tag it does not know, or weights that do not exist or fit
+    except RuntimeError as error:  # timm's word for weights that do not exist, or do not fit the options
         raise ValueError(
-            f"timm has no such weights for {entry['timm']} ({' '.join(str(error).split())}); give a file: "
-            "`weights: PATH`"
+            f"timm's weights of {entry['timm']} cannot be used ({' '.join(str(error).split())}); give a "
+            "file: `weights: PATH`"
         ) from error
     except OSError as error:  # what huggingface_hub and torch.hub raise without a network
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"the weights of {entry['timm']} cannot be fetched ({reason}); check the network, or give a file: "
-            "`weights: PATH`"
+            f"the weights of {entry['timm']} cannot be fetched ({reason}); check the network, or give a "
+            "file: `weights: PATH`"
         ) from error
     models.fit(net, net.state_dict(), entry["timm"])
     return net

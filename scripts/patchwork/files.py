@@ -20,7 +20,7 @@ def whole(path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        if not works(left.suffixes[-2][1:]):
+        if not alive(left.suffixes[-2][1:]):
             remove(left)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -34,7 +34,7 @@ def whole(path):
         raise
 
 
-def works(number):
+def alive(number):
     """Whether another process of this number is still there; our own cannot have written yet."""
     return number.isdigit() and int(number) != os.getpid() and psutil.pid_exists(int(number))
 

@@ -60,7 +60,11 @@ def class_order(names, classes=None):
             return names
     else:
         return names
-    strange = [name for name in names if name not in set(order)]
+    known = set(order)
+    if len(known) < len(order):
+        twice = next(name for name in order if order.count(name) > 1)
+        raise ValueError(f"class {twice!r} stands in {where} twice")
+    strange = [name for name in names if name not in known]
     if strange:
         raise ValueError(f"class folder {strange[0]!r} ({len(strange)} such) is not in {where}")
     return order

@@ -11,6 +11,8 @@ import psutil
 
 WATCH_SECONDS = 1
 
+terminal = sys.stderr  # where a person may look; `start` keeps it when it sends stderr to the log
+
 
 def start(snakemake):
     """Send output to the job's log, limit its threads, and watch the Snakemake that started it.
@@ -19,7 +21,8 @@ def start(snakemake):
     """
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
         os.environ[f"{library}_NUM_THREADS"] = str(snakemake.threads)
-    terminal = open(os.dup(sys.stderr.fileno()), "w", buffering=1)
+    global terminal
+    terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w") as opened:
@@ -27,15 +30,13 @@ def start(snakemake):
         sys.stderr.flush()
         os.dup2(opened.fileno(), sys.stdout.fileno())
         os.dup2(opened.fileno(), sys.stderr.fileno())
-    sys.stderr.reconfigure(line_buffering=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    progress.terminal = terminal
     job = " ".join([snakemake.rule, *snakemake.wildcards])
-    sys.excepthook = lambda kind, error, trace: report(job, log, terminal, kind, error, trace)
+    sys.excepthook = lambda kind, error, trace: report(job, log, kind, error, trace)
     threading.Thread(target=end_with_snakemake, args=[snakemake_process()], daemon=True).start()
 
 
-def report(job, log, terminal, kind, error, trace):
+def report(job, log, kind, error, trace):
     """Put the reason on the terminal in one line, and the whole story into the log."""
     sys.__excepthook__(kind, error, trace)
     reason = " ".join(str(error).split()) or kind.__name__
@@ -69,5 +70,4 @@ def progress(iterable=None, **settings):
     """A tqdm bar on the terminal; silent where nobody looks (the log gets a line per step instead)."""
     from tqdm import tqdm
 
-    terminal = getattr(progress, "terminal", sys.stderr)
     return tqdm(iterable, file=terminal, disable=not terminal.isatty(), ncols=100, leave=False, **settings)

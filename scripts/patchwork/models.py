@@ -1,5 +1,6 @@
 """Any timm model as a function of pixels in [0, 1]: it resizes and normalises inside."""
 
+import difflib
 import hashlib
 import json
 import pickle
@@ -18,8 +19,11 @@ class Model(nn.Module):
 
     Images of another size than `size` are resized (bicubic, anti-aliased) and every image is normalised
     with the statistics the weights were trained with, so nothing outside can use the wrong ones.
-    `origin` is all that decides its logits but code; `layout` is the memory layout that it likes its input in.
+    `origin` is all that decides its logits but code, `layout` the memory layout that it likes.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, net, size=None):
         super().__init__()
@@ -45,15 +49,18 @@ class Model(nn.Module):
 
         Raises ValueError for a network without class and patch tokens.
         """
-        if not getattr(self.net, "num_prefix_tokens", 0):
+        if getattr(self.net, "cls_token", None) is None:  # registers alone are prefix tokens, too
             raise ValueError(f"{type(self.net).__name__} has no class token")
-        blocks = self.net.forward_intermediates(
-            self.prepare(pixels),
-            return_prefix_tokens=True,
-            norm=True,
-            output_fmt="NLC",
-            intermediates_only=True,
-        )
+        try:
+            blocks = self.net.forward_intermediates(
+                self.prepare(pixels),
+                return_prefix_tokens=True,
+                norm=True,
+                output_fmt="NLC",
+                intermediates_only=True,
+            )
+        except TypeError as error:  # CaiT and its like, where the class token joins late
+            raise ValueError(f"{type(self.net).__name__} has no class token in its blocks") from error
         return [(prefix, patch) for patch, prefix in blocks]
 
     def attention(self, pixels):
@@ -61,9 +68,10 @@ class Model(nn.Module):
 
         Raises ValueError for a network whose blocks do not attend.
         """
-        blocks = [block for block in getattr(self.net, "blocks", []) if hasattr(block, "attn")]
+        blocks = getattr(self.net, "blocks", [])
+        blocks = [block for block in blocks if hasattr(getattr(block, "attn", None), "fused_attn")]
         if not blocks:
-            raise ValueError(f"{type(self.net).__name__} has no blocks with attention")
+            raise ValueError(f"{type(self.net).__name__} has no blocks with a ViT's attention")
         found, hooks, fused = [], [], [block.attn.fused_attn for block in blocks]
         for block in blocks:
             block.attn.fused_attn = False  # the fused kernel never forms the attention matrix
@@ -88,11 +96,11 @@ def create(entry, classes=None, pretrained=False):
     if classes is not None:
         options["num_classes"] = classes
     if not timm.is_model(entry["timm"]):
-        alike = timm.list_models(f"*{entry['timm'].split('.')[0].split('_')[0]}*")[:8]
+        alike = difflib.get_close_matches(entry["timm"].split(".")[0], timm.list_models(), 4)
         raise ValueError(f"timm has no model {entry['timm']!r}; alike: {', '.join(alike) or 'none'}")
     try:
         return timm.create_model(entry["timm"], pretrained=pretrained, **options)
-    except TypeError as error:
+    except (TypeError, AssertionError) as error:
         raise ValueError(f"timm's {entry['timm']!r} refuses options {options}: {error}") from error
 
 
@@ -107,14 +115,15 @@ def build(entry, weights, classes):
     fit(net, state, weights)
     if net.num_classes != len(classes):
         raise ValueError(
-            f"{entry['timm']} tells {net.num_classes} classes apart, the dataset has {len(classes)}: give the "
-            "dataset a class list (`classes: FILE`) or choose a model that was trained on its classes"
+            f"{entry['timm']} tells {net.num_classes} classes apart, the dataset has {len(classes)}: give "
+            "the dataset a class list (`classes: FILE`) or choose a model that was trained on its classes"
         )
     learnt = json.loads(metadata.get("classes", "null"))
     if learnt and learnt != classes:
         differ = next(i for i, (a, b) in enumerate(zip(learnt, classes, strict=True)) if a != b)
         raise ValueError(
-            f"the model learnt class {differ} as {learnt[differ]!r}, the dataset has {classes[differ]!r} there"
+            f"the model learnt class {differ} as {learnt[differ]!r}, but the dataset has "
+            f"{classes[differ]!r} there"
         )
     model = Model(net, entry.get("size") and (entry["size"], entry["size"]))
     model.origin = {
@@ -158,8 +167,10 @@ def read_checkpoint(path, net):
         raise FileNotFoundError(f"there is no weights file {path}")
     try:
         state = timm.models.load_state_dict(str(path), weights_only=True)
+    except AttributeError:  # timm takes for granted that it is a dict with names
+        state = None
     except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or "it ends too early").splitlines()[0]
         raise ValueError(
             f"{path} is not a plain file of weights and was not run ({reason}); save its state dict alone, "
             "best as .safetensors"

@@ -1,139 +1,236 @@
-"""The report: one HTML file that opens from disk, without a network."""
+"""The report: one HTML page that holds all it needs, so it opens from a disk and without a network."""
 
 import base64
-import html
-import importlib.metadata
+import io
 import json
+import platform
 import subprocess
 from datetime import UTC, datetime
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from string import Template
 
 import vl_convert
 import yaml
+from PIL import Image
 
 from patchwork import warehouse
 
-PACKAGES = ["torch", "timm", "snakemake", "duckdb", "altair"]
-COLUMNS = {
-    "panel": "dataset and strip", "model": "model", "level": "level", "lost": "pixels lost", "top1": "top-1",
-    "low": "95 % from", "high": "95 % to", "relative_top1": "of clean", "seed_spread": "sd over seeds",
-    "seeds": "seeds", "images": "images",
-}  # fmt: skip
-SHARES = {"lost", "top1", "top5", "low", "high", "relative_top1", "seed_spread", "chance"}
+PACKAGES = [
+    *("snakemake", "torch", "torchvision", "timm", "numpy", "pillow", "pyarrow"),
+    *("duckdb", "altair", "vl-convert-python"),
+]
+# The columns of a figure's rows that its table shows, with their titles and formats.
+SHOWN = {
+    "panel": ("shown", "{}"),
+    "model": ("model", "{}"),
+    "level": ("level", "{:g}"),
+    "lost": ("pixels lost", "{:.1%}"),
+    "top1": ("top-1", "{:.1%}"),
+    "low": ("95 % from", "{:.1%}"),
+    "high": ("to", "{:.1%}"),
+    "seed_spread": ("spread over seeds", "{:.2%}"),
+    "relative": ("of untouched", "{:.1%}"),
+    "images": ("images", "{:,}"),
+    "seeds": ("seeds", "{}"),
+}
+SHEET_COLUMN_PIXELS = 56  # below that a tile of a sheet cannot be made out, and the sheet scrolls instead
 
 
-def write(path, template, specs, captions, sheets, database, settings):
-    """Write the page.
+def page(template, path, figures, sheets, settings):
+    """The whole page.
 
-    template: an HTML file with $placeholders. specs: {figure: Vega-Lite file}. captions: {figure: text}.
-    sheets: [(image file, {dataset, perturbation, variant, axis, levels})]. database: the warehouse.
-    settings: the config as used.
+    template: HTML with $names. path: the warehouse. figures: (name, caption, path of its specification).
+    sheets: (dict of dataset, perturbation, variant, axis and levels; path of the picture).
+    settings: the config as it was used.
     """
-    models = warehouse.read(database, "FROM models").to_pylist()
-    skipped = warehouse.read(database, "FROM skipped").to_pylist()
-    charts = {name: json.loads(Path(spec).read_text()) for name, spec in specs.items()}
-    # "</script>" in a text of the specs would end the script early.
-    script = json.dumps(charts).replace("</", "<\\/")
-    page = Template(Path(template).read_text(encoding="utf-8")).substitute(
-        summary=summary(models, settings),
-        models=table(
-            ["dataset", "model", "family", "top-1", "95 % interval", "top-5", "images", "chance", "above chance"],
-            [
-                [
-                    row["dataset"], row["model"], row["model_family"], percent(row["top1"]),
-                    f"{percent(row['low'])} to {percent(row['high'])}", percent(row["top5"]), row["images"],
-                    percent(row["chance"]), "yes" if row["above_chance"] else "no: its curves say nothing",
-                ]
-                for row in models
-            ],
+    with warehouse.reading(path) as db:
+        tables = {
+            name: db.sql(f"FROM {name}").to_arrow_table().to_pylist()
+            for name in ("datasets", "models", "skipped")
+        }
+        seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
+    drawn = [
+        (name, caption, json.loads(Path(spec).read_text(encoding="utf-8"))) for name, caption, spec in figures
+    ]
+    sections = {
+        "models": ("Models", models(tables["models"])),
+        "figures": ("Figures", "".join(figure(*each) for each in drawn)),
+        "sheets": ("What the models saw", "".join(sheet(*each) for each in sheets)),
+        "skipped": ("Files left out", skipped(tables["skipped"])),
+        "settings": ("Settings", configuration(settings)),
+    }
+    sections = {name: section for name, section in sections.items() if section[1]}
+    return Template(template).substitute(
+        summary=summary(tables, seeds),
+        origin=origin(),
+        contents="".join(f'<li><a href="#{name}">{title}</a></li>' for name, (title, _) in sections.items()),
+        sections="".join(
+            f'<section id="{name}" aria-labelledby="{name}-title">'
+            f'<h2 id="{name}-title">{title}</h2>{body}</section>'
+            for name, (title, body) in sections.items()
         ),
-        contents="".join(f'<li><a href="#{name}">{title(name)}</a></li>' for name in specs),
-        figures="".join(figure(name, captions[name], charts[name]) for name in specs),
-        sheets="".join(sheet(file, facts) for file, facts in sheets),
-        skipped=left_out(skipped),
-        settings=html.escape(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)),
-        made=html.escape(made()),
-        vega=vl_convert.javascript_bundle(),
-        specs=script,
-    )  # fmt: skip
-    Path(path).write_text(page, encoding="utf-8")
+        specifications="".join(
+            f'<script type="application/json" data-figure="{escape(name)}">{in_script(spec)}</script>'
+            for name, _, spec in drawn
+        ),
+        # Vega, Vega-Lite and vega-embed, once for all figures. Without a snippet it sets window.vegaEmbed.
+        bundle=vl_convert.javascript_bundle(),  # ty: ignore[missing-argument]
+    )
 
 
-def summary(models, settings):
-    """One sentence: what was run."""
-    images = {row["dataset"]: row["images"] for row in models}
-    datasets = ", ".join(f"{html.escape(name)} ({count:,} images)" for name, count in images.items())
-    seeds = len(settings["seeds"])
-    names = len({row["model"] for row in models})
-    return f"{names} models on {datasets}, {seeds} {'seeds' if seeds > 1 else 'seed'} for what is random."
+def in_script(value):
+    """JSON that cannot end the script element it stands in, whatever its strings say."""
+    return json.dumps(value).replace("<", "\\u003c")
 
 
-def made():
-    """When the page was made and with what."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES if installed(name))
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    commit = f", git commit {git.stdout.strip()}" if git.returncode == 0 else ""
-    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC with {versions}{commit}"
+def count(number, one, many=None):
+    """'1 image', '2 images'."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def installed(name):
-    """Whether a package is there: an environment for reports needs no torch."""
-    return bool([*importlib.metadata.distributions(name=name)])
+def summary(tables, seeds):
+    """What was run, in a sentence."""
+    names = {row["model"] for row in tables["models"]}
+    seen = ", ".join(
+        f"{row['dataset']} ({count(row['images'], 'image')}, {count(row['classes'], 'class', 'classes')})"
+        for row in tables["datasets"]
+    )
+    listed = ", ".join(map(str, seeds))
+    return escape(f"{count(len(names), 'model')} on {seen}; seed{'s'[: len(seeds) != 1]} {listed}.")
 
 
-def percent(share):
-    return "" if share is None else f"{share:.1%}"
+def origin():
+    """When and with what the page was made."""
+    made = f"Made on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC"
+    commit = git_commit()
+    return escape(f"{made}{f', commit {commit}' if commit else ''}. {', '.join(versions())}.")
 
 
-def title(name):
-    return html.escape(name.replace("_", " ").capitalize())
+def versions():
+    """Python and the packages that are installed here, with their versions."""
+    yield f"Python {platform.python_version()}"
+    for name in PACKAGES:
+        try:
+            yield f"{name} {version(name)}"
+        except PackageNotFoundError:  # environments hold what their rules need
+            continue
 
 
-def table(header, rows):
-    """An HTML table; numbers and percentages align to the right."""
+def git_commit():
+    """The commit of the code, with '-dirty' if files were changed since; '' outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
 
-    def cell(value):
-        text = html.escape(str(value))
-        return f'<td class="number">{text}</td>' if text[:1].isdigit() else f"<td>{text}</td>"
 
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in header)
-    body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in rows)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def table(caption, titles, rows):
+    """A table. titles: of its columns, with '#' in front if they hold numbers. rows: lists of strings."""
+    classes = [' class="number"' if title.startswith("#") else "" for title in titles]
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(title.lstrip("#"))}</th>'
+        for kind, title in zip(classes, titles, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(classes, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
-def figure(name, caption, spec):
-    """A chart, its caption and the numbers behind it."""
-    rows = [row for data in spec["datasets"].values() for row in data if "top1" in row]
-    numbers = [
+def models(rows):
+    """What each model knows of the untouched images, and a plain word where that is nothing."""
+    titles = ["model", "family", "dataset", "#top-1", "#95 % interval", "#images", "#chance", "above chance"]
+    cells = [
         [
-            percent(row[key]) if key in SHARES else row[key] if key != "level" else f"{row[key]:g}"
-            for key in COLUMNS
+            *(row["model"], row["model_family"], row["dataset"], f"{row['top1']:.1%}"),
+            *(f"{row['low']:.1%} to {row['high']:.1%}", f"{row['images']:,}", f"{row['chance']:.1%}"),
+            "yes" if row["above_chance"] else "no",
         ]
         for row in rows
     ]
+    guessing = ", ".join(f"{row['model']} on {row['dataset']}" for row in rows if not row["above_chance"])
+    warning = (
+        f'<p class="warning"><strong>Not above chance:</strong> {escape(guessing)}. What such a model loses '
+        "to a perturbation cannot be seen, so its curves say nothing about robustness.</p>"
+    )
     return (
-        f'<figure id="{name}"><h3>{title(name)}</h3>'
-        f'<div class="chart" data-figure="{name}" role="img" aria-label="{html.escape(caption)}"></div>'
-        f"<figcaption>{html.escape(caption)}</figcaption>"
-        f"<details><summary>The numbers</summary>{table(COLUMNS.values(), numbers)}</details></figure>"
+        "<p>Accuracy on untouched images, with a 95 % Wilson interval over images. Chance is what always "
+        "naming the most frequent class would score; a model is above it if its whole interval is.</p>"
+        + warning * bool(guessing)
+        + table("Accuracy on untouched images", titles, cells)
     )
 
 
-def sheet(file, facts):
-    """What the models saw of some images, from the untouched image to the last level."""
-    variant = "" if facts["variant"] == "plain" else f" {facts['variant']}"
-    levels = ", ".join(f"{level:g}" for level in facts["levels"])
-    caption = f"{facts['perturbation']}{variant} on {facts['dataset']}; from left to right, {facts['axis']}: {levels}"
-    data = base64.b64encode(Path(file).read_bytes()).decode()
+def figure(name, caption, spec):
+    """A chart's place, its caption, and the numbers that it shows."""
+    title, _, text = caption.partition("\n\n")
+    key, title = escape(name), escape(title.rstrip("."))
+    paragraphs = "".join(f"<p>{escape(' '.join(part.split()))}</p>" for part in text.split("\n\n") if part)
+    rows = [row for values in spec.get("datasets", {}).values() for row in values]
+    shown = [column for column in SHOWN if rows and column in rows[0]]
+    numbers = [
+        ["-" if row[column] is None else SHOWN[column][1].format(row[column]) for column in shown]
+        for row in rows
+    ]
+    titles = ["#" * (column not in ("panel", "model")) + SHOWN[column][0] for column in shown]
+    details = (
+        f"<details><summary>The numbers behind it ({len(rows):,} rows)</summary>"
+        f"{table(f'Numbers behind {name}', titles, numbers)}</details>"
+    )
     return (
-        f'<figure class="sheet"><div class="wide"><img loading="lazy" alt="{html.escape(caption)}" '
-        f'src="data:image/webp;base64,{data}"></div><figcaption>{html.escape(caption)}</figcaption></figure>'
+        f'<figure id="{key}" aria-labelledby="{key}-title"><h3 id="{key}-title">{title}</h3>'
+        f'<div class="chart" id="chart-{key}"></div>'
+        f'<p class="save">Save this chart as '
+        f'<button type="button" data-save="png" data-of="{key}">PNG</button>'
+        f'<button type="button" data-save="svg" data-of="{key}">SVG</button></p>'
+        f"<figcaption>{paragraphs}</figcaption>{details * bool(shown)}</figure>"
     )
 
 
-def left_out(rows):
-    """The files that could not be read and were left out, if any."""
+def sheet(about, path):
+    """A picture of a few images at every level, with the levels above its columns."""
+    data = Path(path).read_bytes()
+    width, height = Image.open(io.BytesIO(data)).size
+    levels = [f"{level:g}" for level in about["levels"]]
+    variant = "" if about["variant"] == "plain" else f", {about['variant']}"
+    title = escape(f"{about['dataset']}: {about['perturbation'].replace('_', ' ')}{variant}")
+    across = f"{about['axis']}: {', '.join(levels)}"
+    text = escape(f"A few images of {about['dataset']}, one in each row; from left to right, {across}")
+    source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+    smallest = len(levels) * SHEET_COLUMN_PIXELS
+    return (
+        f'<figure><h3>{title}</h3><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
+        f'<div class="sheet" style="min-width:{smallest}px;max-width:{max(width, smallest)}px">'
+        f'<div class="levels" aria-hidden="true">{"".join(f"<span>{level}</span>" for level in levels)}</div>'
+        f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}"></div></div>'
+        f"<figcaption><p>Columns are levels ({escape(about['axis'])}); rows are a few images of "
+        f"{escape(about['dataset'])}, the same at every level.</p></figcaption></figure>"
+    )
+
+
+def skipped(rows):
+    """The files that took no part; nothing if all did."""
     if not rows:
-        return "<p>None: every file of every dataset was read.</p>"
-    return table(["dataset", "file", "why"], [[row["dataset"], row["path"], row["problem"]] for row in rows])
+        return ""
+    cells = [[row["dataset"], row["path"], row["problem"] or ""] for row in rows]
+    return f"<p>{count(len(rows), 'file')} could not be used.</p>" + table(
+        "Files left out", ["dataset", "file", "problem"], cells
+    )
+
+
+def configuration(settings):
+    text = yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False, allow_unicode=True, width=100)
+    code = f"<pre><code>{escape(text)}</code></pre>"
+    return f"<details><summary>The config as it was used</summary>{code}</details>"

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from patchwork import files, folders, jobs
+
+OWN_COLUMNS = {"image", "label", "class_name", "problem"}
 
 BLOCK_IMAGES = 256  # decoded at a time, so that memory does not grow with the dataset
 
@@ -27,7 +29,7 @@ def decode(path):
         with Image.open(path) as opened:
             opened.load()
             image = ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         problem = "is empty" if not os.path.getsize(path) else f"cannot be read ({error})"
         raise ValueError(
             f"{path} {problem}: replace or remove it, or set `corrupt: skip` for the dataset"
@@ -51,7 +53,12 @@ def read_columns(path):
     if not path:
         return {}
     with open(path, newline="") as opened:
-        return {row.pop("path"): row for row in csv.DictReader(opened)}
+        table = csv.DictReader(opened)
+        names = table.fieldnames or []
+        if "path" not in names or set(names) & OWN_COLUMNS:
+            own = ", ".join(sorted(OWN_COLUMNS))
+            raise ValueError(f"{path} needs a column path, and none called {own}: it has {', '.join(names)}")
+        return {row.pop("path"): row for row in table}
 
 
 def pack(
@@ -60,7 +67,7 @@ def pack(
     """Pack an image folder: uint8 [N, 3, crop, crop] in a .npy file, and its index in parquet.
 
     Columns of the index: image (row in the array; null if the file was left out), label, class_name,
-    path (the image's name for ever: random numbers hang on it), problem (why it was left out), then the
+    path (the image's name for ever: random numbers hang on it), problem (why it was left out), then
     those of the CSV `columns`. Its metadata hold the classes in order and the digest of pixels and labels.
 
     pixels: {resize, crop, interpolation}. classes: a class list (folders.class_order). columns: a
@@ -68,7 +75,7 @@ def pack(
     Raises ValueError naming the file or folder at fault.
     """
     found = folders.listing(root, images)
-    order = folders.class_order([name for name, _ in found], classes)
+    order = folders.class_order([name for name, _ in folders.listing(root)], classes)
     labels = {name: label for label, name in enumerate(order)}
     extra = read_columns(columns)
     transform = view(**pixels)

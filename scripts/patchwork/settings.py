@@ -61,15 +61,17 @@ def shape_problems(config, schema, lines):
     problems = []
     for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
         keys = list(error.absolute_path)
+        rule = error.schema if isinstance(error.schema, dict) else {}
         if error.validator == "additionalProperties":
-            known = error.schema.get("properties", {})
+            known = rule.get("properties", {})
+            there = ", ".join(known)
             problems += [
-                f"{lines.of([*keys, key])} is no key of Patchwork{suggest(key, known)}; there are {', '.join(known)}"
+                f"{lines.of([*keys, key])} is no key of Patchwork{suggest(key, known)}; there are {there}"
                 for key in error.instance
                 if key not in known
             ]
         else:
-            hint = error.schema.get("description", "")
+            hint = rule.get("description", "")
             number = isinstance(error.instance, str) and error.validator == "type"
             hint += "; YAML reads 1e-3 as text, write 1.0e-3" if number and "e" in error.instance else ""
             problems.append(
@@ -136,7 +138,8 @@ def level_problems(levels, perturbation):
             if not low <= level <= high:
                 yield f"level {level} is outside {low} to {high} ({perturbation['axis']})"
         elif level not in perturbation["levels"]:
-            yield f"level {level} is none of {', '.join(map(str, perturbation['levels']))} ({perturbation['axis']})"
+            known = ", ".join(map(str, perturbation["levels"]))
+            yield f"level {level} is none of {known} ({perturbation['axis']})"
 
 
 def with_levels(perturbations, chosen):

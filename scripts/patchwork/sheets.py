@@ -7,7 +7,7 @@ GAP_PIXELS = 4
 
 
 def sheet(view, levels, seed, images=4):
-    """A few images, spread over the dataset, as rows, seen at every level from left to right (a PIL image)."""
+    """A few images, spread over the dataset, as rows, seen at every level as columns (a PIL image)."""
     total = len(view.data.labels)
     rows = []
     for row in dict.fromkeys(i * total // images for i in range(images)):

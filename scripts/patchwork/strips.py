@@ -57,7 +57,7 @@ class Strip(View):
             return self.model(seen.contiguous(memory_format=self.model.layout)).float()
 
     def decisions(self, images, labels, level, drawn):
-        """One cell for a batch: float32 [N, 6] on the device, the columns COLUMNS, which float32 holds exactly."""
+        """One cell for a batch: float32 [N, 6] on the device, the columns of COLUMNS."""
         seen, lost = self.perturb(images, level, drawn)
         logits = self.decide(seen)
         true = logits.gather(1, labels)
@@ -138,34 +138,35 @@ def evaluate(strip, cells, store, path, code):
     folder.mkdir(parents=True, exist_ok=True)
     kept = {cell: folder / f"level={float(cell[0])},seed={cell[1]}.parquet" for cell in cells}
     missing = [cell for cell, file in kept.items() if not file.exists()]
+    own = f"part-{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"  # two may share a folder
     logging.info("%d of %d cells to compute, the others are in the store", len(missing), len(cells))
     if missing:
-        parts = compute(strip, missing, folder)
+        parts = compute(strip, missing, folder, own)
         for position, cell in enumerate(missing):
             rows = pa.concat_tables([pq.ParquetFile(part).read_row_group(position) for part in parts])
             with files.whole(kept[cell]) as temporary:
                 tables.write(temporary, [rows.combine_chunks()], {})
     with files.whole(path) as temporary:
         tables.write(temporary, (pq.read_table(kept[cell]) for cell in cells), {"origin": name})
-    for part in folder.glob("part-*.parquet"):
+    for part in folder.glob(f"{own}-*.parquet"):
         part.unlink()
 
 
-def compute(strip, cells, folder):
-    """The files of all parts, each with a row group per cell, in order of images."""
+def compute(strip, cells, folder, own):
+    """The files of all parts, a row group per cell each, in order of images; `own` begins their names."""
     total = len(strip.data.labels)
     asked = hashlib.blake2b(repr(cells).encode(), digest_size=8).hexdigest()
     parts, first = [], 0
     with jobs.progress(total=total * len(cells), unit="image", desc=folder.name[:8]) as bar:
         while first < total:
-            done = [*folder.glob(f"part-{asked}-{first}-*.parquet")]  # by a job that was killed
+            done = [*folder.glob(f"{own}-{asked}-{first}-*.parquet")]  # by a job that was killed
             if done:
                 part, last = done[0], int(done[0].stem.split("-")[-1])
                 bar.update((last - first) * len(cells))
             else:
                 clock = time.monotonic()
                 last, tables_of_cells = strip.part(first, cells, bar.update)
-                part = folder / f"part-{asked}-{first}-{last}.parquet"
+                part = folder / f"{own}-{asked}-{first}-{last}.parquet"
                 with files.whole(part) as temporary:
                     tables.write(temporary, tables_of_cells, {})
                 rate = (last - first) * len(cells) / (time.monotonic() - clock)

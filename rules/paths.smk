@@ -1,0 +1,70 @@
+"""Where things are written, and which of them the studies need. No rules here."""
+
+
+def here(path):
+    """A file of the workflow, as an input."""
+    return os.path.normpath(f"{HERE}/{path}")
+
+
+def paths(pattern, strips=asked):
+    """The files of a pattern over the strips, each once."""
+    return list(dict.fromkeys(pattern.format(**strip) for strip in strips))
+
+
+STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
+SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
+
+sheets = {SHEET.format(**strip): strip for strip in asked}
+
+
+def weights(name):
+    """Trained here if the model names a run, fetched otherwise."""
+    run = models[name].get("run")
+    return (
+        f"results/weights/trained/{run}.safetensors" if run else f"results/weights/fetched/{name}.safetensors"
+    )
+
+
+def checkpoints(run):
+    """The checkpoints of a run, one at the end of each stage."""
+    epochs, stage = runs[run]["epochs"], runs[run]["stage"]
+    return [f"results/checkpoints/{run}/{epoch}.pt" for epoch in [*range(stage, epochs, stage), epochs]]
+
+
+def everything():
+    """All files that the studies need, by name: what a failed rerun has lost is made again
+    only if it is asked for."""
+    return [
+        *(image_folder(dataset) for dataset in asked_folders),
+        *paths("results/images/{dataset}.npy"),
+        *(checkpoint for run in asked_runs for checkpoint in checkpoints(run)),
+        *(weights(model) for model in asked_models),
+        *paths(STRIP),
+        *sheets,
+        *(f"results/figures/{figure}.json" for figure in figures),
+    ]
+
+
+def previous(wildcards):
+    """The checkpoint that a stage goes on from; the first goes on from nothing."""
+    chain = checkpoints(wildcards.run)
+    position = chain.index(f"results/checkpoints/{wildcards.run}/{wildcards.epoch}.pt")
+    return chain[:position][-1:]
+
+
+def image_folder(dataset):
+    """A folder of images per class: the user's, or one that is drawn here."""
+    entry = datasets[dataset]
+    return f"results/folders/{dataset}/images" if "draw" in entry else entry["root"]
+
+
+def image_columns(dataset):
+    """A CSV with further columns of the index, if there is one."""
+    entry = datasets[dataset]
+    return f"results/folders/{dataset}/index.csv" if "draw" in entry else entry.get("columns", [])
+
+
+def sheet_facts(strip):
+    """What the caption of a sheet tells."""
+    axis = perturbations["{perturbation}/{variant}".format(**strip)]["axis"]
+    return {key: strip[key] for key in ("dataset", "perturbation", "variant", "levels")} | {"axis": axis}

@@ -1,0 +1,183 @@
+"""The figures and the page, drawn from made-up predictions."""
+
+import json
+import re
+import runpy
+import shutil
+import subprocess
+from html import escape
+from xml.etree import ElementTree
+
+import pytest
+import vl_convert
+from conftest import ROOT
+from patchwork import page, theme, warehouse
+from patchwork.catalogue import catalogue
+from PIL import Image
+from test_warehouse import Study
+
+HOSTILE = "<b>&"  # a model's name that would be markup if it were not escaped
+ENDING = "</script><script>alert(1)</script>"
+FIGURES = catalogue(ROOT / "reports/figures")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+def draw(path, name):
+    figure = runpy.run_path(ROOT / f"reports/figures/{name}.py")
+    chart = figure["chart"](warehouse.query(path, figure["SQL"]))
+    return json.loads(theme.specification(chart, FIGURES[name]["doc"]))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return Study(tmp_path_factory.mktemp("study"), {"vit": "vit", HOSTILE: "cnn"}).build()
+
+
+@pytest.fixture(scope="module")
+def specifications(path):
+    return {name: draw(path, name) for name in FIGURES}
+
+
+def make_page(path, specifications, folder):
+    """The file of a page with every figure and a sheet."""
+    figures = []
+    for name, spec in specifications.items():
+        file = folder / f"{name}.json"
+        file.write_text(json.dumps(spec))
+        figures.append((name, f"{FIGURES[name]['doc']}\n\nAnd {ENDING}", file))
+    picture = folder / "sheet.webp"
+    Image.new("RGB", (96, 64)).save(picture)
+    about = {"dataset": "shapes", "perturbation": "random_drop", "variant": "4x4", "levels": [0, 0.1, 0.5]}
+    about |= {"axis": "share of <i>tiles</i> dropped"}
+    settings = {"models": {HOSTILE: {"family": "cnn"}}, "note": ENDING}
+    template = (ROOT / "reports/page.html").read_text()
+    report = folder / "report.html"
+    report.write_text(page.page(template, path, figures, [(about, picture)], settings))
+    return report
+
+
+@pytest.fixture(scope="module")
+def report(path, specifications, tmp_path_factory):
+    return make_page(path, specifications, tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def text(report):
+    """The page without the bundle, whose code names addresses that it never asks for."""
+    return report.read_text().replace(vl_convert.javascript_bundle(), "")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_can_be_drawn_and_says_what_it_shows(specifications, name):
+    drawn = vl_convert.vegalite_to_svg(specifications[name])
+    words = " ".join(ElementTree.fromstring(drawn).itertext())
+    for expected in ("vit", HOSTILE, "shapes: 40 images, 3 seeds", "chance", "top-1 accuracy"):
+        assert expected in words
+    assert specifications[name]["description"] == FIGURES[name]["doc"]
+
+
+def looks(spec, channel):
+    """The models of a chart and what stands for each of them in a channel."""
+    scales = re.findall(
+        rf'"{channel}": {{"field": "model", "scale": {{"domain": (\[.*?\]), "range": (\[.*?\])',
+        json.dumps(spec),
+    )
+    assert scales
+    [(models, range_)] = set(scales)
+    return dict(zip(json.loads(models), json.loads(range_), strict=True))
+
+
+def test_a_model_looks_the_same_in_every_figure_even_where_others_are_missing(path):
+    cells = warehouse.query(path, "FROM accuracy")
+    few = warehouse.query(path, "FROM accuracy WHERE model = 'vit'")
+    for channel in ("color", "shape"):
+        both, one = (looks(theme.curves(rows, "", "lost:Q").to_dict(), channel) for rows in (cells, few))
+        assert len(set(both.values())) == 2
+        assert one == {"vit": both["vit"]}
+
+
+def test_56_models_have_looks_of_their_own():
+    assert len({(theme.COLOURS[n % 8], theme.SHAPES[n % 7]) for n in range(56)}) == 56
+    assert (len(theme.COLOURS), len(theme.SHAPES)) == (8, 7)
+
+
+@pytest.mark.parametrize("ground", ["#ffffff", "#15181d"])
+def test_colours_stand_out_from_light_and_dark_pages(ground):
+    def luminance(colour):
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    assert ground in (ROOT / "reports/page.html").read_text()
+    for colour in theme.COLOURS:
+        low, high = sorted([luminance(colour), luminance(ground)])
+        assert (high + 0.05) / (low + 0.05) >= 3, colour
+
+
+def test_panels_are_sorted_as_people_count():
+    assert sorted(["a · 16x16 grid", "b", "a · 8x8 grid"], key=theme.natural)[0] == "a · 8x8 grid"
+
+
+def test_the_page_loads_nothing(text):
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", text)
+    assert not re.search(r"url\(|@import|<link|<script[^>]+src", text)
+    assert "default-src 'none'" in text
+    assert set(re.findall(r'src="([^";]{1,16})', text)) == {"data:image/webp"}
+
+
+def test_the_page_escapes_what_it_is_given(text):
+    assert escape(HOSTILE) in text and HOSTILE not in text
+    assert ENDING not in text and escape(ENDING) in text
+    assert "class0/&lt;bad&gt;.png" in text and "<bad>" not in text
+    assert text.count("<script") == text.count("</script>") == 2 + len(FIGURES)
+
+
+def test_the_page_has_all_its_parts(text):
+    for part in ("models", "figures", "sheets", "skipped", "settings", *FIGURES):
+        assert f'id="{part}"' in text
+    assert "2 models on shapes (40 images, 5 classes); seeds 0, 1, 2." in text
+    assert "Not above chance" not in text
+    assert "share of &lt;i&gt;tiles&lt;/i&gt; dropped: 0, 0.1, 0.5" in text
+    assert "duckdb 2" in text
+
+
+def test_numbers_of_a_figure_stand_below_it(path, text):
+    [row] = warehouse.query(
+        path, "FROM accuracy WHERE model = 'vit' AND perturbation = 'random_drop' AND level = 0.5"
+    ).to_pylist()
+    cells = ["vit", "0.5", "50.0%", f"{row['top1']:.1%}", f"{row['low']:.1%}", f"{row['high']:.1%}"]
+    cells += [f"{row['seed_spread']:.2%}", f"{row['relative']:.1%}", "40", "3"]
+    found = re.findall(r"<tr>(.*?)</tr>", text)
+    assert cells in [re.findall(r"<td[^>]*>(.*?)</td>", line)[1:] for line in found]
+
+
+def test_a_model_near_chance_is_told():
+    row = {"model": HOSTILE, "model_family": "cnn", "dataset": "shapes", "top1": 0.25, "low": 0.14}
+    row |= {"high": 0.4, "images": 40, "chance": 0.2, "above_chance": False}
+    told = page.models([row])
+    assert f"<strong>Not above chance:</strong> {escape(HOSTILE)} on shapes" in told
+    assert "<td>no</td>" in told
+
+
+def test_a_page_without_sheets_and_files_left_out_has_no_empty_sections(path):
+    template = (ROOT / "reports/page.html").read_text()
+    text = page.page(template, path, [], [], {"seeds": [0]})
+    assert 'id="sheets"' not in text and 'id="figures"' not in text
+    assert page.skipped([]) == ""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [500, 1200])
+def test_the_page_draws_every_figure_in_a_browser(report, tmp_path, width):
+    flags = (
+        "headless no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync"
+    )
+    command = [CHROMIUM, *(f"--{flag}" for flag in flags.split()), "--no-first-run"]
+    command += [f"--user-data-dir={tmp_path}", f"--window-size={width},900", "--virtual-time-budget=8000"]
+    command += ["--dump-dom", report.as_uri()]
+    drawn = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    for name in FIGURES:
+        chart = drawn.split(f'id="chart-{name}"')[1].split("</figure>")[0]
+        [shown] = re.findall(r'<svg[^>]*\bwidth="(\d+)', chart)
+        assert width / 2 < int(shown) <= width - 40
+        assert "40 images, 3 seeds" in chart

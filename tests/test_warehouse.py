@@ -1,0 +1,354 @@
+"""The numbers of the marts, and that every check finds what it is there for."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT
+from patchwork import tables, warehouse
+from scipy.stats import binomtest
+
+IMAGES, CLASSES, SEEDS = 40, 5, [0, 1, 2]
+MODELS = {"vit": "transformer", "cnn": "convolution"}
+STRIPS = {  # (perturbation, variant): family and levels
+    ("random_drop", "4x4"): ("occlusion", [0, 0.1, 0.5]),
+    ("shuffle_grid", "plain"): ("permutation", [1, 16]),
+}
+BROKEN = "vit/random_drop/4x4"  # the strip that tests break
+
+
+class Study:
+    """Made-up predictions of two models under two perturbations, in a folder like results/."""
+
+    def __init__(self, folder, models=MODELS, dataset="shapes"):
+        self.folder, self.dataset = folder, dataset
+        self.labels = np.arange(IMAGES) % CLASSES
+        self.strips, self.asked = {}, []
+        for number, (model, model_family) in enumerate(models.items()):
+            clean = self.decide(np.random.default_rng(number), 0.8)
+            for (perturbation, variant), (family, levels) in STRIPS.items():
+                random = np.random.default_rng([number, len(perturbation)])
+                cells = [(levels[0], 0), *((level, seed) for level in levels[1:] for seed in SEEDS)]
+                self.strips[f"{model}/{perturbation}/{variant}"] = [
+                    self.cell(level, seed, clean if level == levels[0] else self.decide(random, 0.5), family)
+                    for level, seed in cells
+                ]
+                self.asked.append(
+                    {"dataset": dataset, "model": model, "perturbation": perturbation, "variant": variant}
+                    | {"family": family, "model_family": model_family, "cells": [list(c) for c in cells]}
+                )
+        self.index = pa.table(
+            {
+                "image": pa.array([*range(IMAGES), None], pa.int32()),
+                "label": pa.array([*self.labels, 0], pa.int16()),
+                "class_name": [f"class{label}" for label in self.labels] + ["class0"],
+                "path": [f"class{label}/{i}.png" for i, label in enumerate(self.labels)]
+                + ["class0/<bad>.png"],
+                "problem": pa.array([None] * IMAGES + ["cannot be read"], pa.string()),
+            }
+        )
+
+    def decide(self, random, accuracy):
+        return np.where(
+            random.random(IMAGES) < accuracy,
+            self.labels,
+            (self.labels + random.integers(1, CLASSES)) % CLASSES,
+        )
+
+    def cell(self, level, seed, pred, family):
+        right = pred == self.labels
+        columns = {
+            "image": np.arange(IMAGES),
+            "label": self.labels,
+            "pred": pred,
+            "rank": np.where(right, 0, 2),
+        }
+        columns |= {"prob": np.where(right, 0.7, 0.1), "confidence": np.full(IMAGES, 0.7)}
+        columns |= {"lost": np.full(IMAGES, level if family == "occlusion" else 0)}
+        return tables.predictions(level, seed, columns)
+
+    def change(self, column, value, cell=1, row=3):
+        """Put another value into one row of a cell of the strip BROKEN."""
+        rows = self.strips[BROKEN][cell]
+        values = rows[column].to_pylist()
+        values[row] = value
+        field = rows.schema.field(column)
+        self.strips[BROKEN][cell] = rows.set_column(
+            rows.schema.get_field_index(column), field, pa.array(values, field.type)
+        )
+
+    def build(self):
+        index = self.folder / f"images/{self.dataset}.parquet"
+        index.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(self.index, index)
+        files = []
+        for name, cells in self.strips.items():
+            file = self.folder / f"predictions/{self.dataset}/{name}.parquet"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            tables.write(file, cells, {})
+            files.append(file)
+        path = self.folder / "warehouse.duckdb"
+        marts, checks = ((ROOT / f"reports/{name}.sql").read_text() for name in ("marts", "checks"))
+        warehouse.build(path, files, [index], self.asked, marts, checks, threads=2, memory_mb=500)
+        return path
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    study = Study(tmp_path_factory.mktemp("built"))
+    return study, study.build()
+
+
+def rows(built, sql):
+    return warehouse.query(built[1], sql).to_pylist()
+
+
+def hits(study, strip, level):
+    """Was each image decided rightly? bool [seeds, images]."""
+    cells = [cell for cell in study.strips[strip] if cell["level"][0].as_py() == np.float32(level)]
+    return np.array([pc.equal(cell["rank"], 0).to_numpy(zero_copy_only=False) for cell in cells])
+
+
+def test_accuracy_is_the_mean_over_seeds_and_images_and_its_interval_is_over_images(built):
+    found = rows(built, "FROM accuracy")
+    assert len(found) == 2 * (3 + 2)
+    for row in found:
+        right = hits(built[0], f"{row['model']}/{row['perturbation']}/{row['variant']}", row["level"])
+        assert row["top1"] == pytest.approx(right.mean())
+        assert (row["images"], row["seeds"]) == (IMAGES, len(right))
+        assert row["low"] <= row["top1"] <= row["high"]
+        if row["clean"]:
+            interval = binomtest(int(right.sum()), IMAGES).proportion_ci(method="wilson")
+            assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), abs=1e-9)
+            assert row["seed_spread"] is None and row["relative"] == pytest.approx(1)
+        else:
+            assert row["seed_spread"] == pytest.approx(right.mean(axis=1).std(ddof=1))
+    assert {row["level"] for row in found} == {0, 0.1, 0.5, 1, 16}  # float32 does not show
+
+
+@pytest.mark.parametrize("right", [0, 1, 17, 39, 40])
+def test_wilson_is_scipys(built, right):
+    [row] = rows(built, f"SELECT wilson_low({right} / 40, 40) AS low, wilson_high({right} / 40, 40) AS high")
+    interval = binomtest(right, 40).proportion_ci(method="wilson")
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_relative_is_of_the_untouched_accuracy_of_the_same_strip(built):
+    for row in rows(built, "FROM accuracy WHERE NOT clean"):
+        strip = f"{row['model']}/{row['perturbation']}/{row['variant']}"
+        clean = hits(built[0], strip, STRIPS[row["perturbation"], row["variant"]][1][0]).mean()
+        assert row["relative"] == pytest.approx(row["top1"] / clean)
+
+
+def test_a_model_that_is_never_right_has_no_relative_accuracy(study):
+    for strip in [name for name in study.strips if name.startswith("vit")]:
+        cells = study.strips[strip]
+        columns = {name: cells[0][name].to_numpy().copy() for name in cells[0].column_names}
+        columns |= {
+            "pred": (study.labels + 1) % CLASSES,
+            "rank": np.ones(IMAGES),
+            "prob": np.full(IMAGES, 0.1),
+        }
+        level, seed = columns.pop("level")[0], columns.pop("seed")[0]
+        cells[0] = tables.predictions(level, seed, columns)
+    path = study.build()
+    found = warehouse.query(path, "FROM accuracy WHERE model = 'vit'").to_pylist()
+    assert {row["relative"] for row in found} == {None}
+    [model] = warehouse.query(path, "FROM models WHERE model = 'vit'").to_pylist()
+    assert (model["top1"], model["low"], model["above_chance"]) == (0, 0, False)
+
+
+def test_models_datasets_and_files_left_out_have_their_marts(built):
+    found = rows(built, "FROM models")
+    assert [row["model"] for row in found] == ["cnn", "vit"]  # by family
+    assert all(row["images"] == IMAGES and row["above_chance"] for row in found)
+    assert rows(built, "FROM datasets") == [
+        {"dataset": "shapes", "images": IMAGES, "classes": CLASSES, "chance": 1 / CLASSES}
+    ]
+    assert rows(built, "FROM skipped") == [
+        {"dataset": "shapes", "path": "class0/<bad>.png", "problem": "cannot be read"}
+    ]
+
+
+def test_chance_is_the_share_of_the_most_frequent_class(study):
+    labels = np.where(np.arange(IMAGES) < 30, 0, 1)
+    study = Study(study.folder)
+    study.labels = labels
+    study.index = study.index.set_column(1, "label", pa.array([*labels, 0], pa.int16()))
+    for name, cells in study.strips.items():
+        family = "occlusion" if "drop" in name else "permutation"
+        study.strips[name] = [
+            study.cell(cell["level"][0].as_py(), cell["seed"][0].as_py(), np.zeros(IMAGES, int), family)
+            for cell in cells
+        ]
+    found = warehouse.query(study.build(), "FROM models").to_pylist()
+    assert all(row["chance"] == 0.75 and row["top1"] == 0.75 and not row["above_chance"] for row in found)
+
+
+def test_views_can_be_read_after_the_build(built):
+    [row] = rows(built, "SELECT count(*) AS decisions, count(DISTINCT model) AS models FROM predictions")
+    assert row == {"decisions": 2 * (7 + 4) * IMAGES, "models": 2}
+
+
+def test_a_panel_names_the_perturbation_only_where_there_are_several(study):
+    assert {row["panel"] for row in rows((study, study.build()), "FROM accuracy")} == {
+        "shapes · 4x4 grid",
+        "shapes",
+    }
+    for strip in study.asked:
+        strip["family"] = "both"
+    study.folder = study.folder / "again"
+    panels = {row["panel"] for row in rows((study, study.build()), "FROM accuracy")}
+    assert panels == {"shapes · random drop · 4x4 grid", "shapes · shuffle grid"}
+
+
+# ---- Checks: each is broken by one corruption, which is named by what its comment says. ----
+
+
+def lose_a_value(study):
+    study.change("lost", None)
+
+
+def lose_a_cell(study):
+    del study.strips[BROKEN][2]
+
+
+def lose_a_strip(study):
+    del study.strips[BROKEN]
+
+
+def add_a_cell(study):
+    study.strips[BROKEN].append(study.cell(0.9, 0, study.labels, "occlusion"))
+
+
+def add_a_strip(study):
+    study.strips["vit/random_drop/8x8"] = study.strips[BROKEN]
+
+
+def lose_an_image(study):
+    study.strips[BROKEN] = [cell.slice(1) for cell in study.strips[BROKEN]]
+
+
+def lose_an_image_of_one_cell(study):
+    study.strips[BROKEN][3] = study.strips[BROKEN][3].slice(1)
+
+
+def repeat_an_image(study):
+    cell = study.strips[BROKEN][3]
+    study.strips[BROKEN][3] = pa.concat_tables([cell, cell.slice(0, 1)])
+
+
+def see_another_image(study):
+    study.change("image", IMAGES + 7)
+
+
+def see_an_image_twice_and_another_never(study):
+    study.change("image", 4)
+
+
+def compare_with_another_label(study):
+    cell = study.strips[BROKEN][1]
+    row = pc.index(cell["rank"], 2).as_py()
+    pred, label = cell["pred"][row].as_py(), cell["label"][row].as_py()
+    study.change("label", next(c for c in range(CLASSES) if c not in (pred, label)), row=row)
+
+
+def decide_clean_images_otherwise(study):
+    row = pc.index(study.strips[BROKEN][0]["rank"], 2).as_py()
+    label, pred = (study.strips[BROKEN][0][name][row].as_py() for name in ("label", "pred"))
+    study.change("pred", next(c for c in range(CLASSES) if c not in (pred, label)), cell=0, row=row)
+
+
+def rank_a_wrong_prediction_first(study):
+    study.change("rank", 0, row=pc.index(study.strips[BROKEN][1]["rank"], 2).as_py())
+
+
+def rank_a_right_prediction_second(study):
+    study.change("rank", 1, row=pc.index(study.strips[BROKEN][1]["rank"], 0).as_py())
+
+
+def be_too_sure(study):
+    study.change("confidence", np.float16(1.5))
+
+
+def be_sure_of_nothing(study):
+    study.change("prob", np.float16("nan"))
+
+
+def prefer_the_true_class_to_the_predicted(study):
+    study.change("prob", np.float16(0.8))
+
+
+def lose_pixels_of_clean_images(study):
+    study.change("lost", 0.25, cell=0)
+
+
+def lose_more_than_everything(study):
+    study.change("lost", 1.5)
+
+
+CORRUPTIONS = [
+    (lose_a_value, "missing value"),
+    (lose_a_cell, "cell .* missing"),
+    (lose_a_strip, "cell .* missing"),
+    (add_a_cell, "nothing asks for"),
+    (add_a_strip, "nothing asks for"),
+    (lose_an_image, "exactly one prediction"),
+    (lose_an_image_of_one_cell, "exactly one prediction"),
+    (repeat_an_image, "exactly one prediction"),
+    (see_an_image_twice_and_another_never, "exactly one prediction"),
+    (see_another_image, "does not have"),
+    (compare_with_another_label, "another label"),
+    (decide_clean_images_otherwise, "two ways"),
+    (rank_a_wrong_prediction_first, "rank"),
+    (rank_a_right_prediction_second, "rank"),
+    (be_too_sure, "probability"),
+    (be_sure_of_nothing, "probability"),
+    (prefer_the_true_class_to_the_predicted, "probability"),
+    (lose_pixels_of_clean_images, "lost pixels"),
+    (lose_more_than_everything, "lost pixels"),
+]
+
+
+@pytest.mark.parametrize(("corrupt", "says"), CORRUPTIONS, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_check_finds(study, corrupt, says):
+    corrupt(study)
+    with pytest.raises(ValueError) as caught:
+        study.build()
+    meaning, *found = str(caught.value).splitlines()
+    assert re.search(says, meaning)
+    assert 1 <= len(found) <= warehouse.SHOWN_ROWS
+    assert all("dataset=shapes, model=vit" in row for row in found)
+
+
+def test_every_check_is_tried():
+    checks = [meaning for meaning, _ in warehouse.statements((ROOT / "reports/checks.sql").read_text())]
+    assert all(checks)
+    assert all(any(re.search(says, check) for _, says in CORRUPTIONS) for check in checks)
+
+
+def test_float16_may_round_the_probability_of_a_right_prediction_up(study):
+    row = pc.index(study.strips[BROKEN][1]["rank"], 0).as_py()
+    study.change("prob", np.nextafter(np.float16(0.7), np.float16(1)), row=row)
+    study.build()
+
+
+def test_statements_are_told_with_their_comments():
+    text = "-- Of the file.\n\n-- One,\n-- two.\nSELECT 1\nWHERE ';' = ''; -- why\n\nSELECT 2;\n-- the end\n"
+    found = list(warehouse.statements(text))
+    assert found == [("One, two.", "SELECT 1\nWHERE ';' = ''"), ("", "SELECT 2")]
+
+
+def test_a_failed_build_leaves_nothing_open(study):
+    lose_a_cell(study)
+    with pytest.raises(ValueError):
+        study.build()
+    assert [path.name for path in study.folder.glob("warehouse*")] == ["warehouse.duckdb"]
