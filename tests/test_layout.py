@@ -23,7 +23,7 @@ def test_a_rule_and_its_script_share_a_name():
     assert {script for _, script in pairs} == {path.stem for path in (ROOT / "scripts").glob("*.py")}
 
 
-@pytest.mark.parametrize("path", (ROOT / "scripts").glob("*.py"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)
 def test_scripts_are_thin(path):
     assert len(path.read_text().splitlines()) <= 25
 
