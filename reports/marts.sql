@@ -99,7 +99,7 @@ JOIN datasets USING (dataset)
 WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
 ORDER BY dataset, model, perturbation, variant, level;
 
--- What the models know before anything is taken away; it is the same in each of their strips.
+-- What the models know before anything is taken away; each of their strips has it.
 CREATE TABLE models AS
 SELECT
     model, model_family, dataset,
@@ -108,7 +108,11 @@ SELECT
     any_value(high) AS high,
     any_value(images) AS images,
     any_value(chance) AS chance,
-    any_value(low) > any_value(chance) AS above_chance
+    CASE
+        WHEN any_value(low) > any_value(chance) THEN 'above'
+        WHEN any_value(high) < any_value(chance) THEN 'below'
+        ELSE 'not told apart'
+    END AS against_chance
 FROM accuracy
 WHERE clean
 GROUP BY model, model_family, dataset

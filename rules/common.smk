@@ -38,7 +38,7 @@ families = {strip["family"] for strip in asked}
 figures = {
     name: figure
     for name, figure in catalogue(f"{HERE}/reports/figures").items()
-    if figure["family"] in families
+    if figure.get("family") in families
 }
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
 asked_models = sorted({strip["model"] for strip in asked})

@@ -53,6 +53,22 @@ def weights_origin(model):
     return digest([facts(models[model]), run_origin(run) if run else program("fetch_weights.py")])
 
 
+@cache
+def report_origin():
+    strips = [
+        [
+            strip,
+            strip_cells("{perturbation}/{variant}".format(**strip)),
+            images_origin(strip["dataset"]),
+            weights_origin(strip["model"]),
+            program("predict.py", f"patchwork/perturbations/{strip['perturbation']}.py"),
+        ]
+        for strip in asked
+    ]
+    marts = [Path(HERE, "reports", name).read_text() for name in ("marts.sql", "checks.sql")]
+    return digest([strips, program("build_warehouse.py"), marts])
+
+
 def missing_files():
     """The files that config entries name and that are not there, a line each."""
     for kind, names, keys in [

@@ -37,19 +37,21 @@ def everything():
     return [
         *(image_folder(dataset) for dataset in asked_folders),
         *paths("results/images/{dataset}.npy"),
-        *(checkpoint for run in asked_runs for checkpoint in checkpoints(run)),
+        *(checkpoints(run)[-1] for run in asked_runs),
         *(weights(model) for model in asked_models),
         *paths(STRIP),
         *sheets,
+        "results/warehouse.duckdb",
         *(f"results/figures/{figure}.json" for figure in figures),
     ]
 
 
 def previous(wildcards):
     """The checkpoint that a stage goes on from; the first goes on from nothing."""
-    chain = checkpoints(wildcards.run)
-    position = chain.index(f"results/checkpoints/{wildcards.run}/{wildcards.epoch}.pt")
-    return chain[:position][-1:]
+    chain, asked_for = checkpoints(wildcards.run), f"results/checkpoints/{wildcards.run}/{wildcards.epoch}.pt"
+    if asked_for not in chain:
+        raise WorkflowError(f"{asked_for} is not the end of a stage; there are {', '.join(chain)}")
+    return chain[: chain.index(asked_for)][-1:]
 
 
 def image_folder(dataset):

@@ -18,6 +18,7 @@ rule build_warehouse:
         mem_mb=4000,
     params:
         code=program("build_warehouse.py"),
+        origin=report_origin(),
         asked=[strip | {"cells": strip_cells("{perturbation}/{variant}".format(**strip))} for strip in asked],
     script:
         "../scripts/build_warehouse.py"
@@ -43,6 +44,7 @@ rule draw_figure:
         "../envs/report.yaml"
     params:
         code=program("draw_figure.py", "patchwork/theme.py"),
+        origin=report_origin(),
         caption=lambda w: figures[w.figure]["doc"],
     script:
         "../scripts/draw_figure.py"
@@ -65,6 +67,7 @@ rule write_report:
         "../envs/report.yaml"
     params:
         code=program("write_report.py"),
+        origin=report_origin(),
         captions={name: figure["doc"] for name, figure in figures.items()},
         sheets=[sheet_facts(strip) for strip in sheets.values()],
         settings=config,

@@ -1,7 +1,8 @@
 rule train_stage:
     """Some epochs of a run, from the checkpoint of the stage before: what a job loses is one stage."""
     input:
-        folder=lambda w: image_folder(runs[w.run]["data"]),
+        folder=lambda w: ancient(image_folder(runs[w.run]["data"])),
+        classes=lambda w: datasets[runs[w.run]["data"]].get("classes", []),
         resume=previous,
     output:
         "results/checkpoints/{run}/{epoch}.pt",
@@ -18,7 +19,8 @@ rule train_stage:
         origin=lambda w: run_origin(w.run),
         run=lambda w: runs[w.run],
         model=lambda w: facts(models[runs[w.run]["model"]]),
-        compute=compute,
+        data=lambda w: facts(datasets[runs[w.run]["data"]]),
+        compute={key: compute[key] for key in ("device", "dtype")},
     script:
         "../scripts/train_stage.py"
 

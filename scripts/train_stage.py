@@ -13,6 +13,8 @@ checkpoint = training.train_stage(
     snakemake.wildcards.run,
     params.run,
     int(snakemake.wildcards.epoch),
+    classes=snakemake.input.get("classes"),
+    images=params.data.get("images"),
     resume=training.load(resume[0]) if resume else None,
     device=models.device(params.compute),
     dtype=params.compute["dtype"],

@@ -166,6 +166,33 @@ def test_a_rerun_that_failed_is_not_forgotten(project):
     assert left["draw_images"] == 2 and left["predict"] == 3 and left["write_report"] == 1
 
 
+def test_a_check_that_fails_is_not_forgotten(project):
+    with open(project.path("reports/checks.sql"), "a") as checks:
+        checks.write("\n-- One is two.\nSELECT 1;\n")
+    told = project.run(check=False)
+    assert "build_warehouse failed: One is two." in told
+    assert project.plan() == AFTERWARDS
+
+
+def test_settings_of_the_evaluation_start_no_training(project):
+    with open(project.path("config.yaml"), "a") as config:
+        config.write("compute: {batch_images: 8}\n")
+    assert project.plan() == {"predict": 3, **AFTERWARDS}
+
+
+def test_a_new_file_beside_the_class_folders_runs_nothing(project):
+    project.path("photographs").mkdir()
+    shutil.copytree(
+        project.path("results/folders/train/images"), project.path("photographs"), dirs_exist_ok=True
+    )
+    project.edit("config.yaml", "draw: natural, images: 20, size: 32", "root: photographs")
+    project.run("results/images/shapes.npy")
+    project.path("photographs/.DS_Store").touch()
+    assert "Nothing to be done" in project.run("--dry-run", "results/images/shapes.npy")
+    shutil.copy(project.path("photographs/star/00003.png"), project.path("photographs/star/more.png"))
+    assert "pack_images" in project.run("--dry-run", "results/images/shapes.npy")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -178,9 +205,9 @@ def test_a_rerun_that_failed_is_not_forgotten(project):
 )  # fmt: skip
 def test_a_mistake_in_the_config_is_told_before_anything_runs(project, old, new, says):
     project.edit("config.yaml", old, new)
-    told = project.run("--dry-run", check=False)
+    told = project.run(check=False)
     assert says in told
-    assert "Finished job" not in told
+    assert "Select jobs to execute" not in told
 
 
 def test_an_empty_class_folder_is_told_before_anything_runs(project):
@@ -202,7 +229,10 @@ def test_snakemake_makes_its_own_report(project):
 
 def test_cells_that_nothing_uses_are_cleared_when_asked(project):
     cells = project.path("results/cells")
-    used = {folder.name for folder in cells.iterdir()}
+    used = {file for file in cells.rglob("*.parquet") if "level=0.9" not in file.name}
+    assert len(used) < len([*cells.rglob("*.parquet")])
     (cells / "of-an-older-code").mkdir()
+    project.edit("config.yaml", "[0, 0.5, 0.9]", "[0, 0.5]")
     project.run("clear_cells")
-    assert {folder.name for folder in cells.iterdir()} == used
+    assert {*cells.rglob("*.parquet")} == used
+    assert not (cells / "of-an-older-code").exists()

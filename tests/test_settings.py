@@ -220,7 +220,7 @@ MISTAKES = {
     "a seed that is no number": ("[0, 1]", "[0, x]", "seeds.1: 'x' is not of type 'integer'", []),
     "a dataset of two kinds": (
         "{root: data/photos, family: real}",
-        "{root: a, draw: natural, images: 1, size: 32}",
+        "{root: a, draw: natural, images: 10, size: 32}",
         "datasets.photos: ",
         ["`root`"],
     ),

@@ -163,13 +163,13 @@ def test_a_model_that_is_never_right_has_no_relative_accuracy(study):
     found = warehouse.query(path, "FROM accuracy WHERE model = 'vit'").to_pylist()
     assert {row["relative"] for row in found} == {None}
     [model] = warehouse.query(path, "FROM models WHERE model = 'vit'").to_pylist()
-    assert (model["top1"], model["low"], model["above_chance"]) == (0, 0, False)
+    assert (model["top1"], model["low"], model["against_chance"]) == (0, 0, "below")
 
 
 def test_models_datasets_and_files_left_out_have_their_marts(built):
     found = rows(built, "FROM models")
     assert [row["model"] for row in found] == ["cnn", "vit"]  # by family
-    assert all(row["images"] == IMAGES and row["above_chance"] for row in found)
+    assert all(row["images"] == IMAGES and row["against_chance"] == "above" for row in found)
     assert rows(built, "FROM datasets") == [
         {"dataset": "shapes", "images": IMAGES, "classes": CLASSES, "chance": 1 / CLASSES}
     ]
@@ -190,7 +190,10 @@ def test_chance_is_the_share_of_the_most_frequent_class(study):
             for cell in cells
         ]
     found = warehouse.query(study.build(), "FROM models").to_pylist()
-    assert all(row["chance"] == 0.75 and row["top1"] == 0.75 and not row["above_chance"] for row in found)
+    assert all(
+        row["chance"] == 0.75 and row["top1"] == 0.75 and row["against_chance"] == "not told apart"
+        for row in found
+    )
 
 
 def test_views_can_be_read_after_the_build(built):
@@ -263,8 +266,7 @@ def compare_with_another_label(study):
 
 def decide_clean_images_otherwise(study):
     row = pc.index(study.strips[BROKEN][0]["rank"], 2).as_py()
-    label, pred = (study.strips[BROKEN][0][name][row].as_py() for name in ("label", "pred"))
-    study.change("pred", next(c for c in range(CLASSES) if c not in (pred, label)), cell=0, row=row)
+    study.change("confidence", 1.0, cell=0, row=row)
 
 
 def rank_a_wrong_prediction_first(study):

@@ -1,5 +1,7 @@
 """Weights from the timm hub, a URL or a file, in one form: a .safetensors that fits its network."""
 
+import hashlib
+
 from patchwork import models
 from patchwork.urls import download, is_url
 
@@ -16,6 +18,11 @@ def fetch(entry, path, folder):
         return
     net = models.create(entry)
     file = download(source, entry["sha256"], folder) if is_url(source) else source
+    if "sha256" in entry and not is_url(source):
+        with open(file, "rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        if found != entry["sha256"]:
+            raise ValueError(f"{file} is not the file that the config means: its sha256 is {found}")
     models.fit(net, models.read_checkpoint(file, net), source)
     models.save(path, net.state_dict())
 

@@ -3,10 +3,13 @@
 import glob
 import os
 import shutil
+import socket
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
+HOST = socket.gethostname().replace(".", "-")  # numbers of processes are a host's own
 
 
 @contextmanager
@@ -15,14 +18,14 @@ def whole(path):
 
     Works for a file and for a folder. The temporary name belongs to this process, so two jobs that make
     the same thing never mix their bytes. After an error (a full disk, too) nothing is left behind, and
-    what a killed process left is removed by the next one that writes `path`.
+    what a killed process left is removed by the next one on its host that writes `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(HOST)}.*.part"):
         if not alive(left.suffixes[-2][1:]):
             remove(left)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
     try:
         yield temporary
         flush(temporary)

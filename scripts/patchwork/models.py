@@ -110,15 +110,15 @@ def build(entry, weights, classes):
     entry: {timm, options, size, run}. weights: a file written by `save`. classes: the dataset's class names.
     Raises ValueError if the weights do not fit the network, or the network's classes not the dataset's.
     """
-    net = create(entry, len(classes) if "run" in entry else None)
     state, metadata = load(weights)
+    learnt = json.loads(metadata.get("classes", "null"))
+    net = create(entry, len(learnt) if learnt else None)
     fit(net, state, weights)
     if net.num_classes != len(classes):
         raise ValueError(
             f"{entry['timm']} tells {net.num_classes} classes apart, the dataset has {len(classes)}: give "
             "the dataset a class list (`classes: FILE`) or choose a model that was trained on its classes"
         )
-    learnt = json.loads(metadata.get("classes", "null"))
     if learnt and learnt != classes:
         differ = next(i for i, (a, b) in enumerate(zip(learnt, classes, strict=True)) if a != b)
         raise ValueError(
@@ -212,6 +212,7 @@ def device(compute):
 
 def place(model, compute):
     """A model on the device that the config's `compute` asks for, a CNN in the memory layout it asks for."""
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to mean the same for convolutions as for attention
     convolutions = sum(isinstance(layer, nn.Conv2d) for layer in model.modules())
     if compute["channels_last"] and convolutions > 1:  # a ViT has one, which cuts its patches
         model.layout = torch.channels_last

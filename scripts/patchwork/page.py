@@ -48,7 +48,7 @@ def page(template, path, figures, sheets, settings):
     with warehouse.reading(path) as db:
         tables = {
             name: db.sql(f"FROM {name}").to_arrow_table().to_pylist()
-            for name in ("datasets", "models", "skipped")
+            for name in ("datasets", "models", "skipped", "computations")
         }
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
     drawn = [
@@ -64,7 +64,7 @@ def page(template, path, figures, sheets, settings):
     sections = {name: section for name, section in sections.items() if section[1]}
     return Template(template).substitute(
         summary=summary(tables, seeds),
-        origin=origin(),
+        origin=origin([row["computed_with"] for row in tables["computations"]]),
         contents="".join(f'<li><a href="#{name}">{title}</a></li>' for name, (title, _) in sections.items()),
         sections="".join(
             f'<section id="{name}" aria-labelledby="{name}-title">'
@@ -101,11 +101,15 @@ def summary(tables, seeds):
     return escape(f"{count(len(names), 'model')} on {seen}; seed{'s'[: len(seeds) != 1]} {listed}.")
 
 
-def origin():
-    """When and with what the page was made."""
-    made = f"Made on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC"
+def origin(computations):
+    """With what the predictions were computed; when and with what the page was made."""
+    several = " Not all with the same software or on the same device." * (len(computations) > 1)
+    made = f"Page made on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC"
     commit = git_commit()
-    return escape(f"{made}{f', commit {commit}' if commit else ''}. {', '.join(versions())}.")
+    return escape(
+        f"Predictions computed with {'; '.join(computations)}.{several} "
+        f"{made}{f', commit {commit}' if commit else ''}, with {', '.join(versions())}."
+    )
 
 
 def versions():
@@ -151,23 +155,35 @@ def table(caption, titles, rows):
 
 def models(rows):
     """What each model knows of the untouched images, and a plain word where that is nothing."""
-    titles = ["model", "family", "dataset", "#top-1", "#95 % interval", "#images", "#chance", "above chance"]
+    titles = [
+        "model",
+        "family",
+        "dataset",
+        "#top-1",
+        "#95 % interval",
+        "#images",
+        "#chance",
+        "against chance",
+    ]
     cells = [
         [
             *(row["model"], row["model_family"], row["dataset"], f"{row['top1']:.1%}"),
             *(f"{row['low']:.1%} to {row['high']:.1%}", f"{row['images']:,}", f"{row['chance']:.1%}"),
-            "yes" if row["above_chance"] else "no",
+            row["against_chance"],
         ]
         for row in rows
     ]
-    guessing = ", ".join(f"{row['model']} on {row['dataset']}" for row in rows if not row["above_chance"])
+    guessing = ", ".join(
+        f"{row['model']} on {row['dataset']}" for row in rows if row["against_chance"] == "not told apart"
+    )
     warning = (
-        f'<p class="warning"><strong>Not above chance:</strong> {escape(guessing)}. What such a model loses '
-        "to a perturbation cannot be seen, so its curves say nothing about robustness.</p>"
+        f'<p class="warning"><strong>Not told apart from chance:</strong> {escape(guessing)}. What such a '
+        "model loses to a perturbation cannot be seen, so its curves say nothing about robustness.</p>"
     )
     return (
         "<p>Accuracy on untouched images, with a 95 % Wilson interval over images. Chance is what always "
-        "naming the most frequent class would score; a model is above it if its whole interval is.</p>"
+        "naming the most frequent class would score; a model is above or below it if its whole interval is. "
+        "Far below means that it goes by something other than the labels: where cues disagree, another cue.</p>"
         + warning * bool(guessing)
         + table("Accuracy on untouched images", titles, cells)
     )

@@ -30,7 +30,8 @@ def decode(path):
             opened.load()
             image = ImageOps.exif_transpose(opened)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        problem = "is empty" if not os.path.getsize(path) else f"cannot be read ({error})"
+        empty = os.path.isfile(path) and not os.path.getsize(path)
+        problem = "is empty" if empty else f"cannot be read ({error})"
         raise ValueError(
             f"{path} {problem}: replace or remove it, or set `corrupt: skip` for the dataset"
         ) from error

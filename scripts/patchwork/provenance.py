@@ -6,7 +6,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-# Constants that the workflow reads from a file and tracks by value, so not part of its code.
+# Constants that the workflow reads from a file and tracks by value; code only where a file uses them itself.
 DECLARED = {"FAMILY", "AXIS", "LEVELS", "RANGE", "VARIANTS"}
 
 # Modules that carry results and do not decide them: a new wording of a log line computes nothing again.
@@ -19,7 +19,9 @@ def imports(tree, root):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and (node.level or not node.module):
+            raise ValueError("a relative import would not be followed: write `from patchwork import ...`")
+        elif isinstance(node, ast.ImportFrom):
             names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
             path = Path(root, *name.split(".")).with_suffix(".py")
@@ -41,10 +43,11 @@ def canonical(node):
 
 def meaning(tree):
     """A module without docstrings and declarations; comments and layout are not in its tree anyway."""
+    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     tree.body = [
         n
         for n in tree.body
-        if not (isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") in DECLARED)
+        if not (isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") in DECLARED - used)
     ]
     for node in ast.walk(tree):
         documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))

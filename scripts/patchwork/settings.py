@@ -1,5 +1,6 @@
 """The config, checked before anything runs: every mistake is named with its line and what would be right."""
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import yaml
 
 from patchwork.catalogue import pick, suggest
 from patchwork.urls import is_url
+
+NUMBER_AS_TEXT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 class Lines:
@@ -72,8 +75,8 @@ def shape_problems(config, schema, lines):
             ]
         else:
             hint = rule.get("description", "")
-            number = isinstance(error.instance, str) and error.validator == "type"
-            hint += "; YAML reads 1e-3 as text, write 1.0e-3" if number and "e" in error.instance else ""
+            if NUMBER_AS_TEXT.fullmatch(str(error.instance)) and isinstance(error.instance, str):
+                hint += "; YAML reads 1e-3 as text, write 1.0e-3"
             problems.append(
                 f"{lines.of(keys)}: {error.message}" + (f" ({hint.lstrip('; ')})" if hint else "")
             )

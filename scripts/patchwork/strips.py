@@ -35,6 +35,12 @@ class Strip(View):
         self.dtype = getattr(torch, compute["dtype"])
 
     @property
+    def computed_with(self):
+        """What a reader of the predictions wants to know of the computation, in words."""
+        versions = (f"{name} {importlib.metadata.version(name)}" for name in ("torch", "timm"))
+        return f"{', '.join(versions)} on {self.device.type} in {str(self.dtype).removeprefix('torch.')}"
+
+    @property
     def origin(self):
         """All that decides the predictions but code, levels and seeds."""
         return {
@@ -43,10 +49,8 @@ class Strip(View):
             "dataset": self.dataset,
             "perturbation": self.perturbation,
             **self.arguments,
-            "dtype": str(self.dtype),
             "layout": str(self.model.layout),
-            "device": self.device.type,
-            **{name: importlib.metadata.version(name) for name in ("torch", "timm")},
+            "computed_with": self.computed_with,
         }
 
     @torch.inference_mode()
@@ -122,7 +126,12 @@ class Strip(View):
 
 
 def out_of_memory(error):
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    words = (
+        "can't allocate memory",
+        "out of memory",
+        "_ALLOC_FAILED",
+    )  # of the CPU, of CUDA, of cuBLAS and cuDNN
+    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def evaluate(strip, cells, store, path, code):
@@ -146,8 +155,13 @@ def evaluate(strip, cells, store, path, code):
             rows = pa.concat_tables([pq.ParquetFile(part).read_row_group(position) for part in parts])
             with files.whole(kept[cell]) as temporary:
                 tables.write(temporary, [rows.combine_chunks()], {})
+    metadata = {
+        "origin": name,
+        "cells": json.dumps([kept[cell].name for cell in cells]),
+        "computed_with": strip.computed_with,
+    }
     with files.whole(path) as temporary:
-        tables.write(temporary, (pq.read_table(kept[cell]) for cell in cells), {"origin": name})
+        tables.write(temporary, (pq.read_table(kept[cell]) for cell in cells), metadata)
     for part in folder.glob(f"{own}-*.parquet"):
         part.unlink()
 
@@ -185,8 +199,14 @@ def compute(strip, cells, folder, own):
 
 
 def clear(store, strips):
-    """Delete the folders of a store that none of the strips (paths) was assembled from."""
-    used = {pq.read_schema(path).metadata[b"origin"].decode() for path in strips}
+    """Delete from a store all cells that none of the strips (paths) was assembled from."""
+    used = set()
+    for path in strips:
+        metadata = pq.read_schema(path).metadata
+        used |= {Path(store, metadata[b"origin"].decode(), cell) for cell in json.loads(metadata[b"cells"])}
     for folder in Path(store).iterdir():
-        if folder.name not in used:
-            files.remove(folder)
+        for file in folder.iterdir():
+            if file not in used:
+                file.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()

@@ -4,16 +4,16 @@ import hashlib
 import logging
 import random
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
-from timm.data.dataset_factory import create_dataset
 from timm.data.loader import create_loader
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from torch.nn.functional import cross_entropy
 
-from patchwork import folders, jobs, models
+from patchwork import folders, jobs, models, pixels
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +37,28 @@ def load(path):
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def open_images(folder, classes, net, size, run, device, workers):
+class ImageFolder(torch.utils.data.Dataset):
+    """The images of a folder as pack_images would take and decode them, for timm's create_loader.
+
+    `transform` is set by the loader. An image that cannot be read raises ValueError with its path.
+    """
+
+    def __init__(self, folder, classes, images=None):
+        numbers = {name: number for number, name in enumerate(classes)}
+        self.rows = [(Path(folder, path), numbers[name]) for name, path in folders.listing(folder, images)]
+        self.transform = None
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        path, label = self.rows[index]
+        image = pixels.decode(path)
+        return self.transform(image) if self.transform else image, label
+
+
+def open_images(dataset, net, size, run, device, workers):
     """The shuffled batches of an image folder, normalised as `net` wants them."""
-    dataset = create_dataset(
-        "", folder, search_split=False, class_map={name: number for number, name in enumerate(classes)}
-    )
     augmentation = run.get("augmentation", {})
     loader = create_loader(
         dataset,
@@ -59,19 +76,33 @@ def open_images(folder, classes, net, size, run, device, workers):
     )
     if not len(loader):
         raise ValueError(
-            f"{folder} has {len(dataset)} images, fewer than one batch of batch_images: {run['batch_images']}"
+            f"there are {len(dataset)} images, fewer than one batch of batch_images: {run['batch_images']}"
         )
     return loader
 
 
-def train_stage(entry, folder, name, run, last_epoch, resume=None, device="cpu", dtype="float32", workers=0):
+def train_stage(
+    entry,
+    folder,
+    name,
+    run,
+    last_epoch,
+    *,
+    classes=None,
+    images=None,
+    resume=None,
+    device="cpu",
+    dtype="float32",
+    workers=0,
+):
     """Train a model from the end of a checkpoint, or from nothing, to the end of epoch `last_epoch`.
 
     entry: the model, {timm, options, size}. folder: one folder of images per class. name: the run's.
     run: {epochs, batch_images, optimizer, learning_rate, weight_decay, warmup_epochs, augmentation}; the
     names of optimizers and the words in `augmentation` are those of timm's create_optimizer_v2 and
     create_loader; the learning rate rises for warmup_epochs and then falls along half a cosine.
-    resume: what this function returned for the stage before, from the same run. dtype: of autocast.
+    classes, images: as of pixels.pack. resume: what this function returned for the stage before, from the
+    same run. dtype: of autocast.
 
     Returns {epoch, classes, metrics, model, optimizer, scheduler, scaler}: states, the class names in order
     of the outputs, and {epoch, loss, top1, learning_rate, images_per_second} of each epoch so far, as
@@ -80,10 +111,10 @@ def train_stage(entry, folder, name, run, last_epoch, resume=None, device="cpu",
     """
     device, dtype = torch.device(device), getattr(torch, dtype)
     seed(name, 0)
-    classes = folders.class_order(label for label, _ in folders.listing(folder))
+    classes = folders.class_order([label for label, _ in folders.listing(folder)], classes)
     net = models.create(entry, len(classes)).to(device)
     size = models.Model(net, entry.get("size") and (entry["size"], entry["size"])).size
-    loader = open_images(folder, classes, net, size, run, device, workers)
+    loader = open_images(ImageFolder(folder, classes, images), net, size, run, device, workers)
     optimizer = create_optimizer_v2(
         net, run["optimizer"], lr=run["learning_rate"], weight_decay=run["weight_decay"]
     )
@@ -130,9 +161,9 @@ def train_epoch(net, loader, optimizer, scheduler, scaler, dtype, name, epoch):
     updates = (epoch - 1) * len(loader)
     total = len(loader) * loader.loader.batch_size
     with jobs.progress(total=total, desc=f"{name} epoch {epoch}", unit="image") as bar:
-        for step, (pixels, labels) in enumerate(loader, 1):
-            with torch.autocast(pixels.device.type, dtype, enabled=dtype is not torch.float32):
-                logits = net(pixels)
+        for step, (batch, labels) in enumerate(loader, 1):
+            with torch.autocast(batch.device.type, dtype, enabled=dtype is not torch.float32):
+                logits = net(batch)
                 loss = cross_entropy(logits, labels)
             value = loss.item()
             if not np.isfinite(value):

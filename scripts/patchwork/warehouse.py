@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 ASKED = pa.schema(
     [
@@ -36,6 +37,10 @@ def build(path, predictions, indexes, asked, marts, checks, threads, memory_mb):
         sources = [("predictions", list(map(str, predictions))), ("indexes", list(map(str, indexes)))]
         db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
         name_sources(db)
+        db.execute("CREATE TABLE computations (computed_with VARCHAR)")
+        db.executemany(
+            "INSERT INTO computations VALUES (?)", [[words] for words in computations(predictions)]
+        )
         db.execute(marts)
         for meaning, query in statements(checks):
             check(db, meaning, query)
@@ -49,6 +54,12 @@ def asked_cells(asked):
         for level, seed in strip["cells"]
     ]
     return pa.Table.from_pylist(rows, ASKED)
+
+
+def computations(predictions):
+    """With what the predictions were computed, each way once."""
+    metadata = (pq.read_schema(path).metadata or {} for path in predictions)
+    return sorted({facts.get(b"computed_with", b"unknown software").decode() for facts in metadata})
 
 
 def name_sources(db):
