@@ -183,7 +183,7 @@ def models(rows):
     return (
         "<p>Accuracy on untouched images, with a 95 % Wilson interval over images. Chance is what always "
         "naming the most frequent class would score; a model is above or below it if its whole interval is. "
-        "Far below means that it goes by something other than the labels: where cues disagree, another cue.</p>"
+        "Below means that it goes by something other than the label: where cues disagree, another cue.</p>"
         + warning * bool(guessing)
         + table("Accuracy on untouched images", titles, cells)
     )

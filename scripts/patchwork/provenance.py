@@ -19,9 +19,9 @@ def imports(tree, root):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and (node.level or not node.module):
-            raise ValueError("a relative import would not be followed: write `from patchwork import ...`")
         elif isinstance(node, ast.ImportFrom):
+            if node.module is None or node.level:
+                raise ValueError("a relative import would not be followed: write `from patchwork import ...`")
             names = [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
         for name in names:
             path = Path(root, *name.split(".")).with_suffix(".py")

@@ -141,7 +141,7 @@ def cells(random, x, y):
     seeds = np.stack(np.meshgrid(*2 * [np.arange(lowest, highest + 1.3, 1.3, dtype=np.float32)]), -1).reshape(
         -1, 2
     )
-    seeds += random.uniform(-0.5, 0.5, seeds.shape).astype(np.float32)
+    seeds = seeds + random.uniform(-0.5, 0.5, seeds.shape).astype(np.float32)
     # the nearest seed has the largest p.s - |s|^2 / 2, which is one product of matrices
     places = np.stack([x.ravel(), y.ravel(), np.ones(x.size, np.float32)], 1)
     nearest = (places @ np.column_stack([seeds, -(seeds**2).sum(1) / 2]).T).argmax(1)
