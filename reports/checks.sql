@@ -4,7 +4,8 @@
 SELECT * FROM predictions
 WHERE (level + seed + image + label + pred + rank + prob + confidence + lost) IS NULL;
 
--- A cell (level, seed) that the config asks for is missing, or one is there that nothing asks for.
+-- A cell (level, seed) that the config asks for is missing, or one is there that nothing asks for. If results
+-- were copied from elsewhere: snakemake --forcerun predict.
 SELECT
     dataset, model, perturbation, variant, level, seed,
     CASE WHEN decisions IS NULL THEN 'missing' ELSE 'not asked for' END AS problem

@@ -18,8 +18,8 @@ from patchwork.urls import is_url
 REPLACED = workflow.config_settings.replace_workflow_config
 CONFIG_FILES = workflow.overwrite_configfiles if REPLACED else workflow.configfiles[::-1]
 
-perturbations = variants(catalogue(f"{HERE}/scripts/patchwork/perturbations"))
 try:
+    perturbations = variants(catalogue(f"{HERE}/scripts/patchwork/perturbations"))
     settings.check(
         config,
         yaml.safe_load(Path(HERE, "rules/config.schema.yaml").read_text()),

@@ -58,6 +58,7 @@ rule fetch_weights:
         "../envs/torch.yaml"
     params:
         code=program("fetch_weights.py"),
+        stamp=lambda w: weights_stamp(w.model),
         model=lambda w: facts(models[w.model]),
     script:
         "../scripts/fetch_weights.py"

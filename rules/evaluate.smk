@@ -16,7 +16,7 @@ rule predict:
     resources:
         gpu=gpus,
     params:
-        code=lambda w: program("predict.py", f"patchwork/perturbations/{w.perturbation}.py"),
+        code=lambda w: perturbation_program("predict.py", w),
         origin=lambda w: [images_origin(w.dataset), weights_origin(w.model)],
         model=lambda w: facts(models[w.model]),
         cells=lambda w: strip_cells(f"{w.perturbation}/{w.variant}"),
@@ -40,7 +40,7 @@ rule draw_sheet:
     conda:
         "../envs/torch.yaml"
     params:
-        code=lambda w: program("draw_sheet.py", f"patchwork/perturbations/{w.perturbation}.py"),
+        code=lambda w: perturbation_program("draw_sheet.py", w),
         origin=lambda w: images_origin(w.dataset),
         levels=lambda w: perturbation(f"{w.perturbation}/{w.variant}")["levels"],
         seed=seeds[0],

@@ -16,6 +16,12 @@ def program(*sources):
     return fingerprint(f"{HERE}/scripts", *sources)
 
 
+def perturbation_program(script, wildcards):
+    """The same for a script that runs a perturbation."""
+    perturbation(f"{wildcards.perturbation}/{wildcards.variant}")  # tells of an unknown one
+    return program(script, f"patchwork/perturbations/{wildcards.perturbation}.py")
+
+
 def facts(entry):
     """A config entry without its family, on which no result depends."""
     return {key: entry[key] for key in sorted(entry) if key != "family"}
@@ -26,9 +32,14 @@ def folder_origin(dataset):
     entry = datasets[dataset]
     if "draw" in entry:
         return digest([dataset, facts(entry), program("draw_images.py")])
+    told = [
+        Path(entry[key]).read_bytes().hex()
+        for key in ("classes", "columns")
+        if os.path.isfile(entry.get(key, ""))
+    ]
     try:
-        return digest(folders.listing(entry["root"]))
-    except (ValueError, FileNotFoundError) as error:
+        return digest([folders.listing(entry["root"]), told])
+    except (ValueError, OSError) as error:
         raise WorkflowError(f"datasets.{dataset}.root: {error}")
 
 
@@ -47,10 +58,17 @@ def run_origin(run):
     )
 
 
+def weights_stamp(model):
+    """Size and time of a local weights file: another file under the same name may be the older one."""
+    file = models[model].get("weights", "")
+    return [os.stat(file).st_size, os.stat(file).st_mtime_ns] if os.path.isfile(file) else []
+
+
 @cache
 def weights_origin(model):
     run = models[model].get("run")
-    return digest([facts(models[model]), run_origin(run) if run else program("fetch_weights.py")])
+    made = run_origin(run) if run else [weights_stamp(model), program("fetch_weights.py")]
+    return digest([facts(models[model]), made])
 
 
 @cache

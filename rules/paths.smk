@@ -37,6 +37,7 @@ def everything():
     return [
         *(image_folder(dataset) for dataset in asked_folders),
         *paths("results/images/{dataset}.npy"),
+        *paths("results/images/{dataset}.parquet"),
         *(checkpoints(run)[-1] for run in asked_runs),
         *(weights(model) for model in asked_models),
         *paths(STRIP),

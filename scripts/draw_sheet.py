@@ -4,9 +4,9 @@ from patchwork import jobs
 
 jobs.start(snakemake)
 
-from patchwork import files, pixels, sheets, views
+from patchwork import files, packed, sheets, views
 
-data = pixels.Packed(snakemake.input.images, snakemake.input.index)
+data = packed.Packed(snakemake.input.images, snakemake.input.index)
 where = snakemake.wildcards
 view = views.View(data, where.dataset, where.perturbation, where.variant)
 picture = sheets.sheet(view, snakemake.params.levels, snakemake.params.seed)

@@ -4,10 +4,10 @@ from patchwork import jobs
 
 jobs.start(snakemake)
 
-from patchwork import models, pixels, strips
+from patchwork import models, packed, strips
 
 where, params = snakemake.wildcards, snakemake.params
-data = pixels.Packed(snakemake.input.images, snakemake.input.index)
+data = packed.Packed(snakemake.input.images, snakemake.input.index)
 model = models.place(models.build(params.model, snakemake.input.weights, data.classes), params.compute)
 strip = strips.Strip(model, data, where.dataset, where.perturbation, where.variant, params.compute)
 cells = [tuple(cell) for cell in params.cells]

@@ -24,11 +24,12 @@ import numpy as np
 import timm
 import torch
 import yaml
-from patchwork import models, pixels, strips
-from patchwork.perturbations import random_drop
 from PIL import Image
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
+
+from patchwork import models, packed, pixels, strips
+from patchwork.perturbations import random_drop
 
 LIGHT, HEAVY = "lcnet_050", "vit_small_patch16_224"
 COMPUTE = {"device": "cpu", "dtype": "float32", "batch_images": 32, "channels_last": True}
@@ -54,7 +55,7 @@ def random_model(name, folder):
 
 
 def open_strip(name, folder, arrays):
-    data = pixels.Packed(*arrays)
+    data = packed.Packed(*arrays)
     data.labels, data.classes = data.labels % 1000, [str(i) for i in range(1000)]
     return strips.Strip(random_model(name, folder), data, "benchmark", "random_drop", "14x14", COMPUTE)
 

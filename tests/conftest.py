@@ -66,6 +66,7 @@ class Project:
 def save_random_weights(path, entry, classes, seed=0):
     """Weights of a network that learnt nothing."""
     import torch
+
     from patchwork import models
 
     torch.manual_seed(seed)

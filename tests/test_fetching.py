@@ -12,9 +12,10 @@ from threading import Thread
 
 import pytest
 import torch
+from safetensors.torch import save, save_file
+
 from conftest import ROOT
 from patchwork import fetching, models
-from safetensors.torch import save, save_file
 
 ENTRY = {
     "timm": "vit_tiny_patch16_224",

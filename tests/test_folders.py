@@ -1,6 +1,7 @@
 """Image folders: which images, in which order, with which labels."""
 
 import pytest
+
 from patchwork import folders
 
 KNOWN = {"n01440764": 0, "n01443537": 1, "n02123045": 281, "n15075141": 999}  # tench ... toilet tissue
@@ -101,3 +102,17 @@ def test_a_class_list_that_names_a_class_twice_is_refused(tmp_path):
     (tmp_path / "classes.txt").write_text("cat\ndog\ncat\n")
     with pytest.raises(ValueError, match=r"'cat'.*twice"):
         folders.class_order(["cat"], tmp_path / "classes.txt")
+
+
+def test_links_that_lead_back_and_hidden_files_are_left_out(tmp_path):
+    (tmp_path / "cat/deep").mkdir(parents=True)
+    (tmp_path / "cat/.ipynb_checkpoints").mkdir()
+    for name in ("a.png", "deep/b.png", "._a.png", ".ipynb_checkpoints/a.png"):
+        (tmp_path / "cat" / name).touch()
+    (tmp_path / "cat/deep/loop").symlink_to(tmp_path / "cat")
+    assert [path for _, path in folders.listing(tmp_path)] == ["cat/a.png", "cat/deep/b.png"]
+
+
+def test_a_list_of_classes_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\ndog\n", encoding="utf-8-sig")
+    assert folders.class_order(["cat"], tmp_path / "classes.txt") == ["cat", "dog"]

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import timm
 import torch
-from patchwork import models
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchvision.transforms.functional import normalize
+
+from patchwork import fetching, models
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 VIT = {
@@ -340,7 +341,7 @@ def test_weights_that_are_no_numbers_are_refused(value):
         models.fit(net, state, "w.pth")
 
 
-# ---- read_checkpoint ----
+# ---- fetching.read_checkpoint ----
 
 
 def wrappings(state):
@@ -358,7 +359,7 @@ def wrappings(state):
 def test_checkpoints_are_unwrapped(tmp_path, wrapping):
     net = network(CNN)
     torch.save(wrappings(net.state_dict())[wrapping], tmp_path / "w.pth")
-    state = models.read_checkpoint(tmp_path / "w.pth", net)
+    state = fetching.read_checkpoint(tmp_path / "w.pth", net)
     assert state.keys() == net.state_dict().keys()
     assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())
 
@@ -366,13 +367,13 @@ def test_checkpoints_are_unwrapped(tmp_path, wrapping):
 def test_safetensors_are_read(tmp_path):
     net = network(VIT)
     save_file(net.state_dict(), tmp_path / "w.safetensors")
-    state = models.read_checkpoint(tmp_path / "w.safetensors", net)
+    state = fetching.read_checkpoint(tmp_path / "w.safetensors", net)
     assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"no weights file {tmp_path}/w.pth"):
-        models.read_checkpoint(tmp_path / "w.pth", network(VIT))
+        fetching.read_checkpoint(tmp_path / "w.pth", network(VIT))
 
 
 class Trap:
@@ -390,7 +391,7 @@ class Trap:
 def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, zipped, wrap):
     torch.save(wrap(Trap(tmp_path / "sprung")), tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
     with pytest.raises(ValueError, match=f"{tmp_path}/w.pth .* was not run") as error:
-        models.read_checkpoint(tmp_path / "w.pth", network(VIT))
+        fetching.read_checkpoint(tmp_path / "w.pth", network(VIT))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "sprung").exists()
     torch.load(tmp_path / "w.pth", weights_only=False)
@@ -412,7 +413,7 @@ BROKEN = {
 def test_a_file_that_holds_no_weights_is_named_in_one_line(tmp_path, name):
     (tmp_path / name).write_bytes(BROKEN[name])
     with pytest.raises(ValueError) as error:
-        models.read_checkpoint(tmp_path / name, network(VIT))
+        fetching.read_checkpoint(tmp_path / name, network(VIT))
     assert str(error.value).startswith(f"{tmp_path / name} ") and "\n" not in str(error.value)
     assert "()" not in str(error.value)
 
@@ -424,7 +425,7 @@ def test_a_file_that_holds_no_weights_is_named_in_one_line(tmp_path, name):
 def test_a_checkpoint_that_is_no_state_dict_says_so(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(ValueError, match=r"w\.pth holds no state dict"):
-        models.read_checkpoint(tmp_path / "w.pth", network(VIT))
+        fetching.read_checkpoint(tmp_path / "w.pth", network(VIT))
 
 
 # ---- place ----

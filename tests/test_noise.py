@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
-from patchwork import noise
 from scipy.stats import kstest
+
+from patchwork import noise
 
 # The first outputs of the reference C implementation (Vigna, prng.di.unimi.it/splitmix64.c), seed 1234567.
 REFERENCE = [

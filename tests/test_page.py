@@ -10,10 +10,11 @@ from xml.etree import ElementTree
 
 import pytest
 import vl_convert
+from PIL import Image
+
 from conftest import ROOT
 from patchwork import page, theme, warehouse
 from patchwork.catalogue import catalogue
-from PIL import Image
 from test_warehouse import Study
 
 HOSTILE = "<b>&"  # a model's name that would be markup if it were not escaped

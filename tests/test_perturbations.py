@@ -9,9 +9,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import PERTURBATIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from conftest import PERTURBATIONS
 from patchwork import catalogue
 from patchwork.views import View
 

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
+
 from conftest import Project, save_random_weights
 
 pytestmark = pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+
 from conftest import PERTURBATIONS, ROOT
 from patchwork import settings
 from patchwork.catalogue import catalogue, cells, variants

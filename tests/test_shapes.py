@@ -3,8 +3,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from patchwork import shapes
 from PIL import Image, ImageFilter
+
+from patchwork import shapes
 
 
 def contents(folder):

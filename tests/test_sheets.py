@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from patchwork import sheets
 from patchwork.views import View
 

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 import timm
 import torch
-from conftest import ROOT
-from patchwork import models, pixels, strips
-from patchwork.catalogue import cells
 from torch import nn
+
+from conftest import ROOT
+from patchwork import models, packed, pixels, strips
+from patchwork.catalogue import cells
 
 CLASSES = ["ant", "bee", "cat", "dog", "eel"]
 OPTIONS = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2, "num_classes": 5}
@@ -47,7 +48,7 @@ def pack(folder, images=IMAGES, size=32, seed=0):
     ]
     digest = hashlib.sha256(array).hexdigest()
     pixels.write_index(folder / "set.parquet", rows, CLASSES, digest)
-    return pixels.Packed(folder / "set.npy", folder / "set.parquet")
+    return packed.Packed(folder / "set.npy", folder / "set.parquet")
 
 
 @pytest.fixture
@@ -296,7 +297,7 @@ def test_what_decides_predictions_decides_about_reuse(tmp_path, data, change):
 
 
 def test_what_does_not_decide_predictions_is_reused(tmp_path, data):
-    first = run(tmp_path, data)[0]
+    first, _ = run(tmp_path, data)
     table, passed = run(tmp_path, data, batch_images=3, name="elsewhere/strip")
     assert passed == 0 and table.equals(first)
     assert run(tmp_path, data, [(0.0, 0), *CELLS[1:]])[1] == 0  # 0 and 0.0 are one level
@@ -398,7 +399,7 @@ class Average(nn.Module):
 def peaks(folder):
     """Peak memory (MB) of this process after few and after many images."""
     for images in (64, 4096):
-        data = pixels.Packed(folder / f"{images}/set.npy", folder / f"{images}/set.parquet")
+        data = packed.Packed(folder / f"{images}/set.npy", folder / f"{images}/set.parquet")
         model = models.Model(Average(), (64, 64))
         model.origin = {"timm": "average"}
         strip = strips.Strip(model, data, "set", "random_drop", "4x4", COMPUTE | {"batch_images": 16})
@@ -429,3 +430,11 @@ def test_clearing_removes_only_what_no_strip_uses(tmp_path, data):
     strips.clear(tmp_path / "store", [tmp_path / "a.parquet", tmp_path / "c.parquet"])
     assert len([*(tmp_path / "store").iterdir()]) == 2
     assert [run(tmp_path, data, code=code, name=code)[1] for code in "abc"] == [0, len(CELLS) * IMAGES, 0]
+
+
+def test_a_damaged_cell_is_computed_again(tmp_path, data):
+    first, _ = run(tmp_path, data)
+    cell = sorted((tmp_path / "store").rglob("level=0.9*.parquet"))[0]
+    cell.write_bytes(cell.read_bytes()[:100])
+    again, passed = run(tmp_path, data)
+    assert again.equals(first) and passed == IMAGES

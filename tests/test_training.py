@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from patchwork import models, training
 from PIL import Image
+
+from patchwork import models, training
 
 VIT = {
     "timm": "vit_tiny_patch16_224",

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import binomtest
+
 from conftest import ROOT
 from patchwork import tables, warehouse
-from scipy.stats import binomtest
 
 IMAGES, CLASSES, SEEDS = 40, 5, [0, 1, 2]
 MODELS = {"vit": "transformer", "cnn": "convolution"}

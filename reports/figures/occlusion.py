@@ -9,6 +9,7 @@ images and seeds are under the title. A click on a model in the legend lets it s
 """
 
 import altair as alt
+
 from patchwork import theme
 
 FAMILY = "occlusion"

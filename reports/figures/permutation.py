@@ -10,6 +10,7 @@ click on a model in the legend lets it stand out.
 """
 
 import altair as alt
+
 from patchwork import theme
 
 FAMILY = "permutation"

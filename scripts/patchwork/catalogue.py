@@ -11,7 +11,7 @@ def constants(path):
 
     The file is parsed, not run: the Snakefile is read once per job, and must not import torch.
     """
-    tree = ast.parse(Path(path).read_text())
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"), filename=str(path))
     found = {"doc": ast.get_docstring(tree)}
     for node in tree.body:
         match node:
@@ -27,7 +27,13 @@ def catalogue(folder):
 
 
 def variants(entries):
-    """The same, with one entry for each of the VARIANTS that a file lists."""
+    """The same, with one entry for each of the VARIANTS that a file lists.
+
+    Raises ValueError for a file that lacks a constant that every perturbation has.
+    """
+    for name, entry in entries.items():
+        for constant in {"family", "axis", "levels"} - set(entry):
+            raise ValueError(f"the perturbation {name}.py needs a literal {constant.upper()} at its top")
     return {f"{name}/{v}": e for name, e in entries.items() for v in e.get("variants", ["plain"])}
 
 

@@ -1,9 +1,18 @@
 """Weights from the timm hub, a URL or a file, in one form: a .safetensors that fits its network."""
 
 import hashlib
+import pickle
+import sys
+from pathlib import Path
+
+import safetensors
+import torch
 
 from patchwork import models
 from patchwork.urls import download, is_url
+
+# What torch and safetensors raise for a file that is damaged, something else, or holds code.
+UNREADABLE = pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, KeyError, OSError
 
 
 def fetch(entry, path, folder):
@@ -23,7 +32,7 @@ def fetch(entry, path, folder):
             found = hashlib.file_digest(opened, "sha256").hexdigest()
         if found != entry["sha256"]:
             raise ValueError(f"{file} is not the file that the config means: its sha256 is {found}")
-    models.fit(net, models.read_checkpoint(file, net), source)
+    models.fit(net, read_checkpoint(file, net), source)
     models.save(path, net.state_dict())
 
 
@@ -44,3 +53,30 @@ def pretrained(entry):
         ) from error
     models.fit(net, net.state_dict(), entry["timm"])
     return net
+
+
+def read_checkpoint(path, net):
+    """The weights in a .safetensors or .pth file of anybody's, with the names that `net` uses.
+
+    Training checkpoints (state_dict, model, EMA first) and `module.` prefixes are unwrapped, and the
+    architecture's own conversion of older formats is applied, all by timm.
+    Raises ValueError for a file with pickled code or no weights in it; such a file is never executed.
+    """
+    import timm.models
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no weights file {path}")
+    try:
+        state = timm.models.load_state_dict(str(path), weights_only=True)
+    except AttributeError:  # timm takes for granted that it is a dict with names
+        state = None
+    except UNREADABLE as error:
+        reason = (str(error).strip() or "it ends too early").splitlines()[0].split(". ")[0]
+        raise ValueError(
+            f"{path} is not a plain file of weights and was not run ({reason}); save its state dict alone, "
+            "best as .safetensors"
+        ) from error
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no state dict: it should map names to tensors")
+    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    return convert(state, net) if convert and set(state) != set(net.state_dict()) else state

@@ -22,12 +22,7 @@ def listing(root, images=None):
         raise ValueError(f"{root} has no folders in it: it should hold one folder of images per class")
     found = []
     for folder in classes:
-        inside = sorted(
-            os.path.relpath(os.path.join(place, name), root).replace(os.sep, "/")
-            for place, _, names in os.walk(folder, followlinks=True)
-            for name in names
-            if os.path.splitext(name)[1].lower() in EXTENSIONS
-        )
+        inside = sorted(os.path.relpath(path, root).replace(os.sep, "/") for path in images_below(folder))
         if not inside:
             raise ValueError(
                 f"the class folder {folder} has no images in it: add some ({', '.join(sorted(EXTENSIONS))}) "
@@ -37,6 +32,35 @@ def listing(root, images=None):
     if images and images < len(found):
         found = [found[i * len(found) // images] for i in range(images)]
     return found
+
+
+def images_below(folder):
+    """The image files in a folder and the folders in it, links followed once, hidden files left out."""
+
+    def refuse(error):
+        raise ValueError(f"{error.filename} cannot be read: {error.strerror}")
+
+    seen = set()
+    for place, below, names in os.walk(folder, followlinks=True, onerror=refuse):
+        real = os.path.realpath(place)
+        if real in seen:  # a link has led back
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                if not name.isprintable():
+                    raise ValueError(f"{os.path.join(place, name)!r} has a name that is no text: rename it")
+                yield os.path.join(place, name)
+
+
+def read_list(path):
+    """The lines of a text file; a byte order mark is none of them."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: save it as such") from error
 
 
 def class_order(names, classes=None):
@@ -49,7 +73,7 @@ def class_order(names, classes=None):
     """
     names = sorted(set(names))
     if classes:
-        order = [line.strip() for line in Path(classes).read_text().splitlines() if line.strip()]
+        order = [line.strip() for line in read_list(classes) if line.strip()]
         where = classes
     elif all(WORDNET_ID.fullmatch(name) for name in names):
         from timm.data import ImageNetInfo

@@ -22,7 +22,12 @@ def tile_of(length, tiles, device=None):
 
 
 def spread(values, rows, columns, height, width):
-    """One value per tile [N, rows * columns] to one per pixel [N, 1, height, width]."""
+    """One value per tile [N, rows * columns] to one per pixel [N, 1, height, width].
+
+    Raises ValueError if the image has fewer pixels along a side than the grid has tiles.
+    """
+    if rows > height or columns > width:
+        raise ValueError(f"an image of {height}x{width} pixels has no {rows}x{columns} grid")
     grid = values.reshape(-1, 1, rows, columns)
     return grid[:, :, tile_of(height, rows, values.device)][..., tile_of(width, columns, values.device)]
 

@@ -3,9 +3,6 @@
 import difflib
 import hashlib
 import json
-import pickle
-import sys
-from pathlib import Path
 
 import safetensors
 import safetensors.torch
@@ -152,33 +149,6 @@ def fit(net, state, source):
     if strange:
         raise ValueError(f"{source} has NaN or infinite weights in {', '.join(strange[:4])}")
     net.load_state_dict(state)
-
-
-def read_checkpoint(path, net):
-    """The weights in a .safetensors or .pth file of anybody's, with the names that `net` uses.
-
-    Training checkpoints (state_dict, model, EMA first) and `module.` prefixes are unwrapped, and the
-    architecture's own conversion of older formats is applied, all by timm.
-    Raises ValueError for a file with pickled code or no weights in it; such a file is never executed.
-    """
-    import timm.models
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no weights file {path}")
-    try:
-        state = timm.models.load_state_dict(str(path), weights_only=True)
-    except AttributeError:  # timm takes for granted that it is a dict with names
-        state = None
-    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, KeyError) as error:
-        reason = (str(error).strip() or "it ends too early").splitlines()[0]
-        raise ValueError(
-            f"{path} is not a plain file of weights and was not run ({reason}); save its state dict alone, "
-            "best as .safetensors"
-        ) from error
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no state dict: it should map names to tensors")
-    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
-    return convert(state, net) if convert and set(state) != set(net.state_dict()) else state
 
 
 def save(path, state, classes=None):

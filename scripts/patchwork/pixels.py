@@ -32,9 +32,7 @@ def decode(path):
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         empty = os.path.isfile(path) and not os.path.getsize(path)
         problem = "is empty" if empty else f"cannot be read ({error})"
-        raise ValueError(
-            f"{path} {problem}: replace or remove it, or set `corrupt: skip` for the dataset"
-        ) from error
+        raise ValueError(f"{path} {problem}") from error
     if image.mode.startswith("I"):  # 16 bits; PIL's own conversion would clip them at 255
         image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
     if image.has_transparency_data:
@@ -53,13 +51,18 @@ def read_columns(path):
     """Further columns of a dataset, a CSV with one row per image by `path`: {path: {column: value}}."""
     if not path:
         return {}
-    with open(path, newline="") as opened:
+    with open(path, newline="", encoding="utf-8-sig") as opened:
         table = csv.DictReader(opened)
         names = table.fieldnames or []
         if "path" not in names or set(names) & OWN_COLUMNS:
             own = ", ".join(sorted(OWN_COLUMNS))
             raise ValueError(f"{path} needs a column path, and none called {own}: it has {', '.join(names)}")
-        return {row.pop("path"): row for row in table}
+        rows = {}
+        for row in table:
+            if None in row or None in row.values():
+                raise ValueError(f"{path}, line {table.line_num}: not as many cells as the first line has")
+            rows[row.pop("path")] = row
+        return rows
 
 
 def pack(
@@ -76,9 +79,12 @@ def pack(
     Raises ValueError naming the file or folder at fault.
     """
     found = folders.listing(root, images)
-    order = folders.class_order([name for name, _ in folders.listing(root)], classes)
+    everything = folders.listing(root)
+    order = folders.class_order([name for name, _ in everything], classes)
     labels = {name: label for label, name in enumerate(order)}
     extra = read_columns(columns)
+    if lost := set(extra) - {path for _, path in everything}:
+        raise ValueError(f"{columns} tells of {min(lost)!r} ({len(lost)} such), which is no image of {root}")
     transform = view(**pixels)
 
     def load(path):
@@ -87,7 +93,8 @@ def pack(
         except ValueError as error:
             if skip:
                 return None, str(error)
-            raise
+            advice = "replace or remove it, or set `corrupt: skip` for the dataset"
+            raise ValueError(f"{error}: {advice}") from error
 
     shape = (3, pixels["crop"], pixels["crop"])
     digest = hashlib.blake2b(digest_size=16)
@@ -150,33 +157,3 @@ def write_index(path, rows, classes, digest):
     schema = pa.schema(fields, metadata={"classes": json.dumps(classes), "digest": digest})
     with files.whole(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")
-
-
-class Packed:
-    """A packed dataset: `labels` (int64 [N]), `paths`, `classes` (names in the order of outputs), `digest`
-    (of pixels, paths and labels), and the images, which stay on the disk until they are read."""
-
-    def __init__(self, array_path, index_path):
-        index = pq.read_table(index_path)
-        metadata = index.schema.metadata
-        index = index.filter(index["image"].is_valid())
-        self.labels = index["label"].to_numpy().astype(np.int64)
-        self.paths = index["path"].to_pylist()
-        self.classes = json.loads(metadata[b"classes"])
-        self.digest = metadata[b"digest"].decode()
-        self.array_path = array_path
-        array = np.load(array_path, mmap_mode="r")
-        if len(index) != len(array):
-            raise ValueError(f"{array_path} holds {len(array)} images, {index_path} lists {len(index)}")
-        self.shape, self.offset = array.shape[1:], array.offset
-
-    def read(self, first, last):
-        """Images first..last: uint8 [N, 3, H, W].
-
-        Read, not mapped: pages of a mapped file count as memory of the job, which would grow with N.
-        """
-        size = int(np.prod(self.shape))
-        data = np.fromfile(
-            self.array_path, np.uint8, (last - first) * size, offset=self.offset + first * size
-        )
-        return data.reshape(-1, *self.shape)

@@ -63,7 +63,7 @@ def fingerprint(root, *sources):
     while queue:
         path = queue.pop()
         if path not in meanings:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
             queue += imports(tree, root)
             meanings[path] = meaning(tree)
     return digest([(path.relative_to(root).as_posix(), meanings[path]) for path in sorted(meanings)])

@@ -52,11 +52,21 @@ def check(config, schema, files, perturbations):
     perturbations: catalogue of what can be asked, by name/variant.
     """
     lines = Lines(files)
-    problems = lines.twice + shape_problems(config, schema, lines)
+    problems = [*lines.twice, *odd_keys(config, lines)]
+    problems = problems or shape_problems(config, schema, lines)
     if not problems:  # names can only be looked up in a config of the right shape
         problems = name_problems(config, lines, perturbations)
     if problems:
         raise ValueError("\n".join(problems))
+
+
+def odd_keys(value, lines, keys=()):
+    """Keys that YAML takes for a number, a date or yes and no."""
+    for key, below in value.items() if isinstance(value, dict) else ():
+        if not isinstance(key, str):
+            yield f"{lines.of([*keys, key])}: a name must be text; write it in quotes"
+        else:
+            yield from odd_keys(below, lines, [*keys, key])
 
 
 def shape_problems(config, schema, lines):

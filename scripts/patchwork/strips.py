@@ -134,6 +134,19 @@ def out_of_memory(error):
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
+def readable(path):
+    """Whether a parquet file is there and whole; one that the disk has damaged is removed."""
+    try:
+        pq.read_metadata(path)
+    except FileNotFoundError:
+        return False
+    except (OSError, pa.ArrowInvalid) as error:
+        logging.warning("%s is damaged and computed again (%s)", path, error)
+        path.unlink()
+        return False
+    return True
+
+
 def evaluate(strip, cells, store, path, code):
     """Write the predictions of all `cells` [(level, seed)] to `path`; compute only those not in `store`.
 
@@ -146,7 +159,7 @@ def evaluate(strip, cells, store, path, code):
     folder = Path(store, name)
     folder.mkdir(parents=True, exist_ok=True)
     kept = {cell: folder / f"level={float(cell[0])},seed={cell[1]}.parquet" for cell in cells}
-    missing = [cell for cell, file in kept.items() if not file.exists()]
+    missing = [cell for cell, file in kept.items() if not readable(file)]
     own = f"part-{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"  # two may share a folder
     logging.info("%d of %d cells to compute, the others are in the store", len(missing), len(cells))
     if missing:
@@ -173,7 +186,7 @@ def compute(strip, cells, folder, own):
     parts, first = [], 0
     with jobs.progress(total=total * len(cells), unit="image", desc=folder.name[:8]) as bar:
         while first < total:
-            done = [*folder.glob(f"{own}-{asked}-{first}-*.parquet")]  # by a job that was killed
+            done = [*filter(readable, folder.glob(f"{own}-{asked}-{first}-*.parquet"))]  # by a killed job
             if done:
                 part, last = done[0], int(done[0].stem.split("-")[-1])
                 bar.update((last - first) * len(cells))

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import pickle
 import random
 import time
 from pathlib import Path
@@ -33,14 +34,21 @@ def save(path, checkpoint):
 
 
 def load(path):
-    """A checkpoint as train_stage returned it; no code in the file is run."""
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """A checkpoint as train_stage returned it; no code in the file is run.
+
+    Raises ValueError naming the file if it is damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is damaged: delete it and run again") from error
 
 
 class ImageFolder(torch.utils.data.Dataset):
     """The images of a folder as pack_images would take and decode them, for timm's create_loader.
 
-    `transform` is set by the loader. An image that cannot be read raises ValueError with its path.
+    `transform` is set by the loader. An image that cannot be read raises ValueError with its path, even
+    where packing would leave it out: timm's own folder would train on another one in its place.
     """
 
     def __init__(self, folder, classes, images=None):

@@ -10,7 +10,7 @@ from patchwork import noise
 class View:
     """A packed dataset under one perturbation.
 
-    data: pixels.Packed. dataset: its name, for the random numbers. perturbation: a file in perturbations/.
+    data: packed.Packed. dataset: its name, for the random numbers. perturbation: a file in perturbations/.
     variant: one of its VARIANTS; ignored where it has none. device: where the images are perturbed.
     """
 

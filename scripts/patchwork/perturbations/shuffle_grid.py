@@ -21,10 +21,11 @@ def apply(images, level, noise):
     Raises ValueError if the image has fewer pixels along a side than the grid has tiles.
     """
     rows, columns = GRIDS[level]
-    tall, wide = images.shape[-2] // rows, images.shape[-1] // columns
+    height, width = images.shape[-2:]
+    tall, wide = height // rows, width // columns
     if not tall or not wide:
-        raise ValueError(f"an image of {tuple(images.shape[-2:])} pixels has no {rows}x{columns} grid")
-    top, left = (images.shape[-2] - rows * tall) // 2, (images.shape[-1] - columns * wide) // 2
+        raise ValueError(f"an image of {height}x{width} pixels has no {rows}x{columns} grid")
+    top, left = (height - rows * tall) // 2, (width - columns * wide) // 2
     centre = (..., slice(top, top + rows * tall), slice(left, left + columns * wide))
     tiles = images[centre].unflatten(3, (columns, wide)).unflatten(2, (rows, tall))  # N 3 rows tall cols wide
     tiles = tiles.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)  # N tiles 3 tall wide
