@@ -342,3 +342,8 @@ def test_cells_are_every_level_and_seed_with_one_clean_cell():
     assert cells({"noise": 256}, [0, 0.5, 0.9], [3, 1]) == [(0, 3), (0.5, 3), (0.5, 1), (0.9, 3), (0.9, 1)]
     assert cells({}, [0, 0.5, 0.9], [3, 1]) == [(0, 3), (0.5, 3), (0.9, 3)]
     assert cells({"noise": 1}, [1], [0, 1, 2]) == [(1, 0)]
+
+
+def test_a_name_that_yaml_takes_for_a_number_is_refused(tmp_path):
+    [line] = problems(tmp_path, ("photos:", "12:"))
+    assert "a name must be text" in line and "12" in line
