@@ -29,7 +29,10 @@ def spread(values, rows, columns, height, width):
     if rows > height or columns > width:
         raise ValueError(f"an image of {height}x{width} pixels has no {rows}x{columns} grid")
     grid = values.reshape(-1, 1, rows, columns)
-    return grid[:, :, tile_of(height, rows, values.device)][..., tile_of(width, columns, values.device)]
+    # Along rows first, while there are few of them: then whole rows are copied, which is fast.
+    return grid[..., tile_of(width, columns, values.device)].index_select(
+        2, tile_of(height, rows, values.device)
+    )
 
 
 def lowest(noise, number):
@@ -37,4 +40,5 @@ def lowest(noise, number):
 
     Ties go to the earlier tile on every device, and a larger number takes all that a smaller one takes.
     """
-    return noise.argsort(dim=1, stable=True).argsort(dim=1) < number
+    first = noise.argsort(dim=1, stable=True)[:, :number]
+    return torch.zeros_like(noise, dtype=torch.bool).scatter_(1, first, True)

@@ -1,5 +1,6 @@
 """What every job does first: find its log, keep to its threads, end when its Snakemake ends."""
 
+import ctypes
 import logging
 import os
 import sys
@@ -11,7 +12,22 @@ import psutil
 
 WATCH_SECONDS = 1
 
+# M_MMAP_MAX: no pieces outside the heap; M_TRIM_THRESHOLD: it never shrinks; M_TOP_PAD: it grows by 64 MB.
+MALLOPT = {-4: 0, -1: -1, -2: 1 << 26}
+
 terminal = sys.stderr  # where a person may look; `start` keeps it when it sends stderr to the log
+
+
+def keep_memory():
+    """Let glibc keep what is freed for the next tensor.
+
+    It gives large pieces back to the system at once, and a fresh page costs a fault: a third of the time of a
+    light model on a CPU. Other C libraries are left as they are.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        for parameter, value in MALLOPT.items():
+            library.mallopt(parameter, value)
 
 
 def start(snakemake):
@@ -22,6 +38,7 @@ def start(snakemake):
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
         os.environ[f"{library}_NUM_THREADS"] = str(snakemake.threads)
     global terminal
+    keep_memory()
     terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)

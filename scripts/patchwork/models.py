@@ -32,10 +32,11 @@ class Model(nn.Module):
         self.register_buffer("std", torch.tensor(facts["std"]).view(1, -1, 1, 1), persistent=False)
 
     def prepare(self, pixels):
-        """Pixels as the network wants them: resized and normalised."""
+        """Pixels as the network wants them: resized, normalised, in its memory layout."""
         if pixels.shape[-2:] != self.size:
             pixels = interpolate(pixels, self.size, mode="bicubic", antialias=True).clamp(0, 1)
-        return (pixels - self.mean) / self.std
+        # In this order: arithmetic on three channels is three times slower in the layout of a CNN.
+        return (pixels - self.mean).div_(self.std).contiguous(memory_format=self.layout)
 
     def forward(self, pixels):
         return self.net(self.prepare(pixels))

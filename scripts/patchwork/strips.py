@@ -58,7 +58,7 @@ class Strip(View):
         """Logits of images, float32 [N, classes]."""
         lower = self.dtype != torch.float32
         with torch.autocast(self.device.type, self.dtype) if lower else contextlib.nullcontext():
-            return self.model(seen.contiguous(memory_format=self.model.layout)).float()
+            return self.model(seen).float()
 
     def decisions(self, images, labels, level, drawn):
         """One cell for a batch: float32 [N, 6] on the device, the columns of COLUMNS."""
