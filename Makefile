@@ -26,7 +26,7 @@ test-slow: .venv/test
 	$(VENV)/python -m pytest -m slow
 
 benchmark: .venv/run
-	$(VENV)/python tests/benchmark.py
+	PATCHWORK_IMAGES=$(PATCHWORK_IMAGES) $(VENV)/python tests/benchmark.py
 
 format: .venv/test
 	$(VENV)/ruff check --fix .

@@ -138,9 +138,9 @@ def test_real_photographs_give_the_numbers_of_an_independent_program(real, tmp_p
         # The difference of a sample and the set that it comes from, and of one seed and the mean of three.
         error = np.sqrt(expected * (100 - expected) * (1 / images - 1 / 1000) + 1.4**2)
         assert abs(measured - expected) < 3 * error, (level, measured)
-    project.edit("config.yaml", "[0, 0.1, 0.2, 0.3]", "[0, 0.5]")
+    project.edit("config.yaml", "[0, 0.1, 0.2, 0.3]", "[0, 0.1]")
     project.edit("config.yaml", f"images: {images}", "images: 60")
     project.run(strips["dinov2"])
     # Its head was made of these very photographs, so that it knows every clean one.
     assert top1(project, "photographs", "dinov2", "random_drop/14x14", 0) == 100
-    assert top1(project, "photographs", "dinov2", "random_drop/14x14", 0.5) > 30
+    assert 70 < top1(project, "photographs", "dinov2", "random_drop/14x14", 0.1) < 100

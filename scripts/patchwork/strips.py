@@ -16,8 +16,9 @@ import torch
 from patchwork import files, jobs, tables
 from patchwork.views import View
 
-# What a job that is killed may lose: a part is written each time that as many seconds have passed.
-PART_SECONDS = 60
+# What a job that is killed may lose: a part is written each time that as many seconds have passed or as many
+# images are done.
+PART_SECONDS, PART_IMAGES = 60, 4096
 
 COLUMNS = ["pred", "rank", "prob", "confidence", "lost", "finite"]
 
@@ -79,7 +80,7 @@ class Strip(View):
         return torch.stack([column.float() for column in columns], 1)
 
     def batch(self, first, last, cells):
-        """A table of PREDICTIONS per cell for images first..last, which are read once for all cells.
+        """Images first..last, read once, in all cells: float32 [cells, N, 6], with the columns of COLUMNS.
 
         Raises ValueError naming model, level and image if a logit is NaN or infinite.
         """
@@ -96,22 +97,22 @@ class Strip(View):
                 f"{self.data.paths[first + image]} of {self.dataset} at level {cells[cell][0]:g} of "
                 f"{self.perturbation}, computing in {self.dtype}"
             )
-        known = {"image": np.arange(first, last), "label": self.data.labels[first:last]}
-        return [
-            tables.predictions(level, seed, known | dict(zip(COLUMNS, cell.T, strict=True)))
-            for (level, seed), cell in zip(cells, found, strict=True)
-        ]
+        return found
 
     def part(self, first, cells, advance):
-        """A table per cell for images from `first` on, until PART_SECONDS have passed or no image is left.
+        """Images from `first` on, until PART_SECONDS have passed or PART_IMAGES are done or none is left: the
+        first image that is not in it, and a table of PREDICTIONS per cell.
 
         `advance` is told of the forward passes of each batch.
         """
-        batches, start, total, ends = [], first, len(self.data.labels), time.monotonic() + PART_SECONDS
-        while start < total and (start == first or time.monotonic() < ends):
-            stop = min(start + self.batch_images, total)
+        start, end = first, min(first + PART_IMAGES, len(self.data.labels))
+        # One array for all batches: small pieces between the large tensors would scatter the heap.
+        found = np.empty((len(cells), end - first, len(COLUMNS)), np.float32)
+        ends = time.monotonic() + PART_SECONDS
+        while start < end and (start == first or time.monotonic() < ends):
+            stop = min(start + self.batch_images, end)
             try:
-                batches.append(self.batch(start, stop, cells))
+                found[:, start - first : stop - first] = self.batch(start, stop, cells)
             except RuntimeError as error:
                 if not out_of_memory(error) or self.batch_images == 1:
                     raise
@@ -122,7 +123,11 @@ class Strip(View):
                 continue
             advance((stop - start) * len(cells))
             start = stop
-        return start, [pa.concat_tables(tables).combine_chunks() for tables in zip(*batches, strict=True)]
+        known = {"image": np.arange(first, start), "label": self.data.labels[first:start]}
+        return start, [
+            tables.predictions(level, seed, known | dict(zip(COLUMNS, cell.T, strict=True)))
+            for (level, seed), cell in zip(cells, found[:, : start - first], strict=True)
+        ]
 
 
 def out_of_memory(error):
