@@ -53,9 +53,8 @@ def images_origin(dataset):
 @cache
 def run_origin(run):
     entry = runs[run]
-    return digest(
-        [entry, facts(models[entry["model"]]), folder_origin(entry["data"]), program("train_stage.py")]
-    )
+    data = [folder_origin(entry["data"]), facts(datasets[entry["data"]])]
+    return digest([entry, facts(models[entry["model"]]), data, compute["dtype"], program("train_stage.py")])
 
 
 def weights_stamp(model):

@@ -134,7 +134,7 @@ def peak_megabytes(folder, images):
     """The peak memory of a process that evaluates two cells of so many images of 64 px."""
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT / "scripts")!r}); sys.path.insert(0, {str(ROOT / "tests")!r})
-import benchmark
+import benchmark; benchmark.jobs.keep_memory()
 from pathlib import Path
 from patchwork import strips
 arrays = Path({str(folder)!r}, "{images}.npy"), Path({str(folder)!r}, "{images}.parquet")
