@@ -2,9 +2,11 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,7 +14,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from conftest import Project, save_random_weights
+from conftest import ROOT, Project, save_random_weights
 
 pytestmark = pytest.mark.slow
 
@@ -114,6 +116,12 @@ def test_the_embedded_run(tmp_path):
         assert top1(project, "shapes", model, "random_drop/8x8", 0.9) < clean - 20
         assert top1(project, "shapes", model, "shuffle_grid/plain", 1) == clean
     assert project.plan() == {}
+    [query] = re.findall(r"```sh\n(\.venv/bin/python .*?)```", (ROOT / "README.md").read_text(), re.S)
+    command = query.replace(".venv/bin/python", sys.executable)
+    told = subprocess.run(
+        ["bash", "-c", command], cwd=project.folder, capture_output=True, text=True, check=True
+    )
+    assert "predictions" in told.stdout and "3000" in told.stdout
 
 
 def test_real_photographs_give_the_numbers_of_an_independent_program(real, tmp_path):
