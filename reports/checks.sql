@@ -53,8 +53,11 @@ WHERE
     OR confidence NOT BETWEEN 0 AND 1
     OR prob > confidence + 1e-3; -- float16 has three digits
 
--- A share of lost pixels is outside 0 to 1, or an untouched image has lost some.
-SELECT dataset, model, perturbation, variant, level, seed, image, lost
+-- A share of lost pixels or tokens is outside 0 to 1, or an untouched image has lost some.
+SELECT dataset, model, perturbation, variant, level, seed, image, lost, tokens_lost, tokens_cut
 FROM predictions
 JOIN asked USING (dataset, model, perturbation, variant, level, seed)
-WHERE lost NOT BETWEEN 0 AND 1 OR (clean AND lost <> 0);
+WHERE
+    lost NOT BETWEEN 0 AND 1
+    OR tokens_lost + tokens_cut NOT BETWEEN 0 AND 1 + 1e-3 -- float16
+    OR (clean AND lost + coalesce(tokens_lost + tokens_cut, 0) <> 0);

@@ -50,6 +50,8 @@ SELECT
     avg((rank = 0)::INT) AS top1,
     avg((rank < 5)::INT) AS top5,
     avg(lost) AS lost,
+    avg(tokens_lost) AS tokens_lost,
+    avg(tokens_cut) AS tokens_cut,
     count(*) AS decisions,
     count(DISTINCT image) AS images
 FROM predictions
@@ -67,6 +69,8 @@ WITH
             avg(top5) AS top5,
             stddev_samp(top1) AS seed_spread,
             avg(lost) AS lost,
+            avg(tokens_lost) AS tokens_lost,
+            avg(tokens_cut) AS tokens_cut,
             max(images) AS images,
             count(*) AS seeds
         FROM cells
@@ -82,13 +86,13 @@ SELECT
     wilson_high(top1, levels.images) AS high,
     top5, seed_spread,
     top1 / nullif(max(top1) FILTER (clean) OVER strip, 0) AS relative,
-    lost, levels.images, seeds, chance,
+    lost, tokens_lost, tokens_cut, levels.images, seeds, chance,
     -- The title of a panel: 'shapes · 8x8 grid', with the perturbation if its family has several.
     concat_ws(
         ' · ',
         dataset,
         CASE WHEN perturbations > 1 THEN replace(perturbation, '_', ' ') END,
-        CASE WHEN variant SIMILAR TO '\d+x\d+' THEN variant || ' grid' ELSE nullif(variant, 'plain') END
+        nullif(replace(regexp_replace(variant, '(\d+x\d+)', '\1 grid'), '_', ' '), 'plain')
     ) AS panel,
     -- The place of a model among all of the run, so that its colour is the same in every figure.
     dense_rank() OVER (ORDER BY model_family, model) - 1 AS place
@@ -97,6 +101,8 @@ JOIN strips USING (dataset, model, perturbation, variant, level)
 JOIN names USING (family)
 JOIN datasets USING (dataset)
 WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
+-- A strip whose other levels were all refused for the model has nothing to show.
+QUALIFY count(*) OVER strip > 1
 ORDER BY dataset, model, perturbation, variant, level;
 
 -- What the models know before anything is taken away; each of their strips has it.

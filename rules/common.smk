@@ -19,7 +19,9 @@ REPLACED = workflow.config_settings.replace_workflow_config
 CONFIG_FILES = workflow.overwrite_configfiles if REPLACED else workflow.configfiles[::-1]
 
 try:
-    perturbations = variants(catalogue(f"{HERE}/scripts/patchwork/perturbations"))
+    perturbations = variants(
+        catalogue(f"{HERE}/scripts/patchwork/perturbations"), list(config.get("models", {}))
+    )
     settings.check(
         config,
         yaml.safe_load(Path(HERE, "rules/config.schema.yaml").read_text()),
@@ -29,7 +31,7 @@ try:
 except ValueError as error:
     raise WorkflowError(str(error))
 validate(config, "config.schema.yaml")  # fills in the defaults
-perturbations = settings.with_levels(perturbations, config.get("levels", {}))
+perturbations = settings.with_chosen(perturbations, config.get("levels", {}), config.get("settings", {}))
 
 datasets, models, runs = config["datasets"], config["models"], config.get("runs", {})
 compute, seeds = config["compute"], config["seeds"]
@@ -38,7 +40,7 @@ families = {strip["family"] for strip in asked}
 figures = {
     name: figure
     for name, figure in catalogue(f"{HERE}/reports/figures").items()
-    if figure.get("family") in families
+    if figure.get("family", "all") in families | {"all"}
 }
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
 asked_models = sorted({strip["model"] for strip in asked})

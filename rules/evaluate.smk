@@ -1,6 +1,7 @@
 rule predict:
     """A strip of the grid: one model, one dataset, every level and seed of one perturbation."""
     input:
+        unpack(needs),
         images="results/images/{dataset}.npy",
         index="results/images/{dataset}.parquet",
         weights=lambda w: weights(w.model),
@@ -18,8 +19,10 @@ rule predict:
     params:
         code=lambda w: perturbation_program("predict.py", w),
         origin=lambda w: [images_origin(w.dataset), weights_origin(w.model)],
+        needs=needs_origin,
         model=lambda w: facts(models[w.model]),
         cells=lambda w: strip_cells(f"{w.perturbation}/{w.variant}"),
+        settings=lambda w: perturbation(f"{w.perturbation}/{w.variant}").get("settings", {}),
         compute=compute,
         store="results/cells",
     script:
@@ -29,8 +32,10 @@ rule predict:
 rule draw_sheet:
     """What the models saw: the same few images under every level of a perturbation."""
     input:
+        unpack(needs),
         images="results/images/{dataset}.npy",
         index="results/images/{dataset}.parquet",
+        weights=lambda w: [weights(name) for name in sheet_models(w)],
     output:
         report(SHEET, caption="../reports/caption.rst", category="What the models saw"),
     log:
@@ -41,7 +46,10 @@ rule draw_sheet:
         "../envs/torch.yaml"
     params:
         code=lambda w: perturbation_program("draw_sheet.py", w),
-        origin=lambda w: images_origin(w.dataset),
+        origin=lambda w: [images_origin(w.dataset), *(weights_origin(name) for name in sheet_models(w))],
+        needs=needs_origin,
+        model=lambda w: [facts(models[name]) for name in sheet_models(w)],
+        settings=lambda w: perturbation(f"{w.perturbation}/{w.variant}").get("settings", {}),
         levels=lambda w: perturbation(f"{w.perturbation}/{w.variant}")["levels"],
         seed=seeds[0],
         caption="The same images as rows, from the untouched image at the left to the last level at the right.",

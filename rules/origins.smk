@@ -6,6 +6,7 @@ also carries, as a parameter, the digest of all code and config that its inputs 
 
 from functools import cache
 from itertools import product
+from types import SimpleNamespace
 
 from patchwork import folders
 from patchwork.provenance import digest, fingerprint
@@ -70,6 +71,15 @@ def weights_origin(model):
     return digest([facts(models[model]), made])
 
 
+# What decides the files of NEEDS, by wildcards.
+NEEDS_ORIGINS = {}
+
+
+def needs_origin(wildcards):
+    listed = perturbation(f"{wildcards.perturbation}/{wildcards.variant}").get("needs", [])
+    return {need: NEEDS_ORIGINS[need](wildcards) for need in listed}
+
+
 @cache
 def report_origin():
     strips = [
@@ -78,6 +88,8 @@ def report_origin():
             strip_cells("{perturbation}/{variant}".format(**strip)),
             images_origin(strip["dataset"]),
             weights_origin(strip["model"]),
+            needs_origin(SimpleNamespace(**strip)),
+            perturbation("{perturbation}/{variant}".format(**strip)).get("settings", {}),
             program("predict.py", f"patchwork/perturbations/{strip['perturbation']}.py"),
         ]
         for strip in asked

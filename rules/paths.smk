@@ -14,7 +14,24 @@ def paths(pattern, strips=asked):
 STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
 
-sheets = {SHEET.format(**strip): strip for strip in asked}
+sheets = {SHEET.format(**strip): strip for strip in reversed(asked)}  # of the first model that is asked
+
+
+def needs(wildcards):
+    """The files that a perturbation lists in NEEDS."""
+    listed = perturbation(f"{wildcards.perturbation}/{wildcards.variant}").get("needs", [])
+    return {need: NEEDS[need](wildcards) for need in listed}
+
+
+# What a perturbation may need beside images: where it is, by wildcards.
+NEEDS = {}
+
+
+def sheet_models(wildcards):
+    """The model through which a sheet is seen, [name]; [] if its perturbation looks at pixels alone."""
+    sheet = SHEET.format(**wildcards)
+    looks = "model" in perturbation(f"{wildcards.perturbation}/{wildcards.variant}")
+    return [sheets[sheet]["model"] if sheet in sheets else asked_models[0]] if looks else []
 
 
 def weights(name):
@@ -69,5 +86,7 @@ def image_columns(dataset):
 
 def sheet_facts(strip):
     """What the caption of a sheet tells."""
-    axis = perturbations["{perturbation}/{variant}".format(**strip)]["axis"]
-    return {key: strip[key] for key in ("dataset", "perturbation", "variant", "levels")} | {"axis": axis}
+    entry = perturbations["{perturbation}/{variant}".format(**strip)]
+    seen_by = {"model": strip["model"]} if "model" in entry else {}
+    keys = ("dataset", "perturbation", "variant", "levels")
+    return {key: strip[key] for key in keys} | {"axis": entry["axis"]} | seen_by

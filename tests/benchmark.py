@@ -69,7 +69,7 @@ def clocked(function, *arguments):
 def overhead(name, folder, arrays, rounds=3):
     """Seconds of ten cells of a batch: (bare forward passes, whole strip, {part: seconds})."""
     strip, size = open_strip(name, folder, arrays), COMPUTE["batch_images"]
-    images = strip.images(0, size)
+    images = strip.batch(0, size).images
     net, prepared = strip.model.net, strip.model.prepare(images)
 
     @torch.inference_mode()
@@ -87,11 +87,13 @@ def overhead(name, folder, arrays, rounds=3):
 
         return wrapper
 
-    bare(), strip.batch(0, size, LEVELS)
-    for method, part in [("images", "read"), ("draw", "draw"), ("perturb", "perturb")]:
+    bare(), strip.decide_batch(0, size, LEVELS)
+    for method, part in [("batch", "read"), ("noise", "draw"), ("perturb", "perturb")]:
         setattr(strip, method, timed(getattr(strip, method), part))
     strip.model.prepare = timed(strip.model.prepare, "prepare")
-    sides = np.array([(clocked(bare)[0], clocked(strip.batch, 0, size, LEVELS)[0]) for _ in range(rounds)])
+    sides = np.array(
+        [(clocked(bare)[0], clocked(strip.decide_batch, 0, size, LEVELS)[0]) for _ in range(rounds)]
+    )
     return *sides.sum(0), spent
 
 

@@ -296,7 +296,7 @@ def asked(*changes):
         assert old in text
         text = text.replace(old, new)
     config = yaml.safe_load(text)
-    return settings.asked(config, settings.with_levels(ENTRIES, config["levels"]))
+    return settings.asked(config, settings.with_chosen(ENTRIES, config["levels"], {}))
 
 
 def test_a_strip_says_all_that_a_rule_needs():
@@ -320,7 +320,7 @@ def test_two_studies_that_ask_the_same_get_it_once():
         tuple(strip[key] for key in ("dataset", "model", "perturbation", "variant"))
         for strip in asked(("levels:\n", f"  two: {study}\nlevels:\n"))
     ]
-    drops = [name.split("/") for name in ENTRIES if name.startswith("random_drop/")]
+    drops = [name.split("/") for name, entry in ENTRIES.items() if entry["family"] == "occlusion"]
     expected = {("photos", model, "random_drop", "8x8") for model in ("deit", "mine")}
     expected |= {(dataset, "deit", *drop) for dataset in ("photos", "drawn") for drop in drops}
     expected |= {(dataset, "deit", "shuffle_grid", "plain") for dataset in ("photos", "drawn")}
@@ -328,7 +328,7 @@ def test_two_studies_that_ask_the_same_get_it_once():
 
 
 def test_levels_are_chosen_by_name_and_more_closely_by_variant():
-    chosen = settings.with_levels(ENTRIES, {"random_drop": [0, 0.5], "random_drop/8x8": [0, 0.25]})
+    chosen = settings.with_chosen(ENTRIES, {"random_drop": [0, 0.5], "random_drop/8x8": [0, 0.25]}, {})
     assert chosen["random_drop/8x8"]["levels"] == [0, 0.25]
     assert chosen["random_drop/4x4"]["levels"] == [0, 0.5]
     assert chosen["shuffle_grid/plain"]["levels"] == ENTRIES["shuffle_grid/plain"]["levels"]

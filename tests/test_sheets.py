@@ -35,7 +35,7 @@ def test_every_tile_is_what_the_model_sees(perturbation, variant, levels, images
     for i, image in enumerate(shown):
         for j, level in enumerate(levels):
             place = slice(i * 36, i * 36 + 32), slice(j * 44, j * 44 + 40)
-            seen, _ = view.perturb(view.images(image, image + 1), level, view.draw(5, image, image + 1))
+            seen, _ = view.perturb(view.batch(image, image + 1), level, 5)
             expected = (seen[0].numpy().transpose(1, 2, 0) * 255).round().astype(np.uint8)
             assert np.array_equal(found[place], expected)
             between[place] = False

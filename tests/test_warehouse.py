@@ -68,7 +68,8 @@ class Study:
             "rank": np.where(right, 0, 2),
         }
         columns |= {"prob": np.where(right, 0.7, 0.1), "confidence": np.full(IMAGES, 0.7)}
-        columns |= {"lost": np.full(IMAGES, level if family == "occlusion" else 0)}
+        lost = np.full(IMAGES, level if family == "occlusion" else 0)
+        columns |= {"lost": lost, "tokens_lost": lost, "tokens_cut": np.zeros(IMAGES)}
         return tables.predictions(level, seed, columns)
 
     def change(self, column, value, cell=1, row=3):
@@ -298,6 +299,10 @@ def lose_more_than_everything(study):
     study.change("lost", 1.5)
 
 
+def lose_more_than_all_tokens(study):
+    study.change("tokens_cut", np.float16(1))
+
+
 CORRUPTIONS = [
     (lose_a_value, "missing value"),
     (lose_a_cell, "cell .* missing"),
@@ -318,6 +323,7 @@ CORRUPTIONS = [
     (prefer_the_true_class_to_the_predicted, "probability"),
     (lose_pixels_of_clean_images, "lost pixels"),
     (lose_more_than_everything, "lost pixels"),
+    (lose_more_than_all_tokens, "lost pixels"),
 ]
 
 

@@ -26,15 +26,20 @@ def catalogue(folder):
     return {path.stem: constants(path) for path in sorted(Path(folder).glob("[!_]*.py"))}
 
 
-def variants(entries):
-    """The same, with one entry for each of the VARIANTS that a file lists.
+def variants(entries, models=()):
+    """The same, with an entry for each of the VARIANTS that a file lists; VARIANTS = "models" lists `models`.
 
     Raises ValueError for a file that lacks a constant that every perturbation has.
     """
     for name, entry in entries.items():
         for constant in {"family", "axis", "levels"} - set(entry):
             raise ValueError(f"the perturbation {name}.py needs a literal {constant.upper()} at its top")
-    return {f"{name}/{v}": e for name, e in entries.items() for v in e.get("variants", ["plain"])}
+    listed = {name: entry.get("variants", ["plain"]) for name, entry in entries.items()}
+    return {
+        f"{name}/{variant}": entries[name]
+        for name, those in listed.items()
+        for variant in (models if those == "models" else those)
+    }
 
 
 def answers(name, entry):

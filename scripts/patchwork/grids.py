@@ -6,8 +6,8 @@ import torch
 
 
 def parse(name):
-    """'4x8' -> (4, 8): rows, columns."""
-    rows, columns = name.split("x")
+    """'4x8' -> (4, 8): rows, columns. What follows after a _ is not read."""
+    rows, columns = name.split("_")[0].split("x")
     return int(rows), int(columns)
 
 
@@ -42,3 +42,12 @@ def lowest(noise, number):
     """
     first = noise.argsort(dim=1, stable=True)[:, :number]
     return torch.zeros_like(noise, dtype=torch.bool).scatter_(1, first, True)
+
+
+def finer(values, coarse, fine):
+    """One value per tile [N, rows * columns] of a `coarse` grid (rows, columns) to one per tile of a `fine`
+    grid that divides its tiles: [N, rows * columns]."""
+    grid = values.reshape(-1, *coarse)
+    for side in (0, 1):
+        grid = grid.repeat_interleave(fine[side] // coarse[side], side + 1)
+    return grid.flatten(1)

@@ -16,7 +16,8 @@ class Model(nn.Module):
 
     Images of another size than `size` are resized (bicubic, anti-aliased) and every image is normalised
     with the statistics the weights were trained with, so nothing outside can use the wrong ones.
-    `origin` is all that decides its logits but code, `layout` the memory layout that it likes.
+    `origin` is all that decides its logits but code, `layout` the memory layout that it likes, `grid` the
+    (rows, columns) of tokens that it cuts images into, None for a network that does not.
     """
 
     mean: torch.Tensor
@@ -27,6 +28,7 @@ class Model(nn.Module):
         facts = net.pretrained_cfg
         fixed = getattr(getattr(net, "patch_embed", None), "img_size", None)
         self.net, self.layout, self.origin = net, torch.contiguous_format, {}
+        self.grid = getattr(getattr(net, "patch_embed", None), "grid_size", None)
         self.size = tuple(size or fixed or facts["input_size"][-2:])
         self.register_buffer("mean", torch.tensor(facts["mean"]).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(facts["std"]).view(1, -1, 1, 1), persistent=False)
@@ -102,22 +104,23 @@ def create(entry, classes=None, pretrained=False):
         raise ValueError(f"timm's {entry['timm']!r} refuses options {options}: {error}") from error
 
 
-def build(entry, weights, classes):
+def build(entry, weights, classes=None):
     """The model of a config entry with its weights, ready to evaluate on a dataset.
 
-    entry: {timm, options, size, run}. weights: a file written by `save`. classes: the dataset's class names.
+    entry: {timm, options, size, run}. weights: a file written by `save`. classes: the dataset's class names;
+    None if the model is asked for something else than classes.
     Raises ValueError if the weights do not fit the network, or the network's classes not the dataset's.
     """
     state, metadata = load(weights)
     learnt = json.loads(metadata.get("classes", "null"))
     net = create(entry, len(learnt) if learnt else None)
     fit(net, state, weights)
-    if net.num_classes != len(classes):
+    if classes and net.num_classes != len(classes):
         raise ValueError(
             f"{entry['timm']} tells {net.num_classes} classes apart, the dataset has {len(classes)}: give "
             "the dataset a class list (`classes: FILE`) or choose a model that was trained on its classes"
         )
-    if learnt and learnt != classes:
+    if classes and learnt and learnt != classes:
         differ = next(i for i, (a, b) in enumerate(zip(learnt, classes, strict=True)) if a != b)
         raise ValueError(
             f"the model learnt class {differ} as {learnt[differ]!r}, but the dataset has "

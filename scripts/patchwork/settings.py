@@ -128,6 +128,9 @@ def name_problems(config, lines, perturbations):
             f"{lines.of(['pixels', 'crop'])} is larger than pixels.resize, so nothing could be cropped"
         )
     named = {alias: entry for name, entry in perturbations.items() for alias in (name, name.split("/")[0])}
+    for name, chosen in config.get("settings", {}).items():
+        found = setting_problems(chosen, named[name]) if name in named else [unknown(name, named)]
+        problems += [f"{lines.of(['settings', name])}: {problem}" for problem in found]
     for name, levels in config.get("levels", {}).items():
         found = level_problems(levels, named[name]) if name in named else [unknown(name, named)]
         problems += [f"{lines.of(['levels', name])}: {problem}" for problem in found]
@@ -155,13 +158,31 @@ def level_problems(levels, perturbation):
             yield f"level {level} is none of {known} ({perturbation['axis']})"
 
 
-def with_levels(perturbations, chosen):
-    """The catalogue of perturbations with the levels that a config chooses, by name or name/variant."""
-    own = {
-        name: chosen.get(name, chosen.get(name.split("/")[0], entry["levels"]))
+def setting_problems(chosen, perturbation):
+    """What is wrong with the settings asked of a perturbation."""
+    own = perturbation.get("settings", {})
+    for name, value in chosen.items():
+        if name not in own:
+            yield f"{name} is no setting{suggest(name, own)}; there are {', '.join(own) or 'none'}"
+        elif isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            yield f"{name} must be a number above 0, like its default {own[name]}"
+        elif isinstance(own[name], int) and not isinstance(value, int):
+            yield f"{name} must be a whole number, like its default {own[name]}"
+
+
+def with_chosen(perturbations, levels, settings):
+    """The catalogue of perturbations with the levels and settings that a config chooses, by name or
+    name/variant."""
+
+    def chosen(name, choices, default):
+        return choices.get(name, choices.get(name.split("/")[0], default))
+
+    return {
+        name: entry
+        | {"levels": chosen(name, levels, entry["levels"])}
+        | ({"settings": entry["settings"] | chosen(name, settings, {})} if "settings" in entry else {})
         for name, entry in perturbations.items()
     }
-    return {name: entry | {"levels": own[name]} for name, entry in perturbations.items()}
 
 
 def asked(config, perturbations):

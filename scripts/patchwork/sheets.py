@@ -6,13 +6,18 @@ from PIL import Image
 GAP_PIXELS = 4
 
 
-def sheet(view, levels, seed, images=4):
-    """A few images, spread over the dataset, as rows, seen at every level as columns (a PIL image)."""
+def sheet(view, levels, seed, model=None, images=4):
+    """A few images, spread over the dataset, as rows, seen at every level as columns (a PIL image).
+
+    model: models.Model, for a perturbation that asks for one. A perturbation that changes a model instead of
+    images tells by `shown` what to draw.
+    """
     total = len(view.data.labels)
     rows = []
     for row in dict.fromkeys(i * total // images for i in range(images)):
-        image, drawn = view.images(row, row + 1), view.draw(seed, row, row + 1)
-        rows.append([view.perturb(image, level, drawn)[0][0].permute(1, 2, 0).numpy() for level in levels])
+        batch = view.batch(row, row + 1)
+        seen = [see(view, batch, level, seed, model)[0] for level in levels]
+        rows.append([image.permute(1, 2, 0).cpu().numpy() for image in seen])
     height, width = rows[0][0].shape[:2]
     tall, wide = height + GAP_PIXELS, width + GAP_PIXELS
     canvas = np.ones((len(rows) * tall - GAP_PIXELS, len(levels) * wide - GAP_PIXELS, 3), np.float32)
@@ -20,3 +25,10 @@ def sheet(view, levels, seed, images=4):
         for j, seen in enumerate(row):
             canvas[i * tall : i * tall + height, j * wide : j * wide + width] = seen
     return Image.fromarray((canvas * 255).round().astype(np.uint8))
+
+
+def see(view, batch, level, seed, model):
+    """Images as a sheet draws them: float32 [N, 3, H, W]."""
+    if hasattr(view.module, "shown"):
+        return view.call("shown", batch, level, seed, model=model)
+    return view.perturb(batch, level, seed, model)[0]

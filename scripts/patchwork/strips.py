@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
 from patchwork import files, jobs, tables
 from patchwork.views import View
@@ -20,18 +21,31 @@ from patchwork.views import View
 # images are done.
 PART_SECONDS, PART_IMAGES = 60, 4096
 
-COLUMNS = ["pred", "rank", "prob", "confidence", "lost", "finite"]
+COLUMNS = ["pred", "rank", "prob", "confidence", "lost", "tokens_lost", "tokens_cut", "finite"]
 
 
 class Strip(View):
     """A view of a dataset and a model that looks at it; what is left open are levels, seeds and images.
 
     model: models.Model in its place. compute: the config's {dtype, batch_images, ...}; a lower dtype than
-    float32 works by autocast, and batches are halved when memory ends.
+    float32 works by autocast, and batches are halved when memory ends. settings, needs: as of a View;
+    needs_origin: what decides what is in them.
     """
 
-    def __init__(self, model, data, dataset, perturbation, variant, compute):
-        super().__init__(data, dataset, perturbation, variant, model.mean.device)
+    def __init__(
+        self,
+        model,
+        data,
+        dataset,
+        perturbation,
+        variant,
+        compute,
+        settings=None,
+        needs=None,
+        needs_origin=None,
+    ):
+        super().__init__(data, dataset, perturbation, variant, model.mean.device, settings, needs)
+        self.needs_origin = {"needs": needs_origin} if needs_origin else {}
         self.model, self.batch_images = model, compute["batch_images"]
         self.dtype = getattr(torch, compute["dtype"])
 
@@ -50,6 +64,7 @@ class Strip(View):
             "dataset": self.dataset,
             "perturbation": self.perturbation,
             **self.arguments,
+            **self.needs_origin,
             "layout": str(self.model.layout),
             "computed_with": self.computed_with,
         }
@@ -61,11 +76,26 @@ class Strip(View):
         with torch.autocast(self.device.type, self.dtype) if lower else contextlib.nullcontext():
             return self.model(seen).float()
 
-    def decisions(self, images, labels, level, drawn):
-        """One cell for a batch: float32 [N, 6] on the device, the columns of COLUMNS."""
-        seen, lost = self.perturb(images, level, drawn)
-        logits = self.decide(seen)
+    def tokens(self, dropped):
+        """The shares of the model's tokens that are blacked out wholly and in part: two float32 [N]; 0 where
+        nothing is blacked out (None), NaN for a model that does not cut images into tokens.
+        """
+        images = len(dropped) if dropped is not None else 1
+        if dropped is None or self.model.grid is None:
+            share = torch.full([images], 0.0 if self.model.grid else torch.nan, device=self.device)
+            return share, share
+        covered = adaptive_avg_pool2d(dropped.float(), self.model.grid).flatten(1)
+        wholly, partly = covered > 1 - 1e-6, covered > 1e-6
+        return wholly.float().mean(1), (partly & ~wholly).float().mean(1)
+
+    def decisions(self, batch, level, seed):
+        """One cell for a batch: float32 [N, columns] on the device, the columns of COLUMNS."""
+        seen, dropped = self.perturb(batch, level, seed, self.model)
+        with self.inside(batch, level, seed, self.model):
+            logits = self.decide(seen)
+        labels = batch.labels[:, None]
         true = logits.gather(1, labels)
+        lost = torch.zeros(1, device=self.device) if dropped is None else dropped.float().mean((1, 2, 3))
         earlier = torch.arange(logits.shape[1], device=self.device) < labels
         above = (logits > true) | ((logits == true) & earlier)  # ties go to the lower class, as in argmax
         pred, probability = logits.argmax(1, keepdim=True), logits.softmax(1)
@@ -75,20 +105,19 @@ class Strip(View):
             probability.gather(1, labels)[:, 0],
             probability.gather(1, pred)[:, 0],
             lost,
+            *self.tokens(dropped),
             logits.isfinite().all(1),
         ]
-        return torch.stack([column.float() for column in columns], 1)
+        return torch.stack([column.float().expand(len(logits)) for column in columns], 1)
 
-    def batch(self, first, last, cells):
-        """Images first..last, read once, in all cells: float32 [cells, N, 6], with the columns of COLUMNS.
+    def decide_batch(self, first, last, cells):
+        """Images first..last, read once, in all cells: float32 [cells, N, len(COLUMNS)].
 
         Raises ValueError naming model, level and image if a logit is NaN or infinite.
         """
-        images = self.images(first, last)
-        labels = torch.from_numpy(self.data.labels[first:last]).to(self.device)[:, None]
-        drawn = {seed: self.draw(seed, first, last) for seed in dict.fromkeys(seed for _, seed in cells)}
+        batch = self.batch(first, last)
         # Nothing waits for the device before all cells are on their way.
-        found = torch.stack([self.decisions(images, labels, level, drawn[seed]) for level, seed in cells])
+        found = torch.stack([self.decisions(batch, level, seed) for level, seed in cells])
         found = found.cpu().numpy()
         if not found[:, :, -1].all():
             cell, image = np.argwhere(found[:, :, -1] == 0)[0]
@@ -112,7 +141,7 @@ class Strip(View):
         while start < end and (start == first or time.monotonic() < ends):
             stop = min(start + self.batch_images, end)
             try:
-                found[:, start - first : stop - first] = self.batch(start, stop, cells)
+                found[:, start - first : stop - first] = self.decide_batch(start, stop, cells)
             except RuntimeError as error:
                 if not out_of_memory(error) or self.batch_images == 1:
                     raise
@@ -155,6 +184,8 @@ def readable(path):
 def evaluate(strip, cells, store, path, code):
     """Write the predictions of all `cells` [(level, seed)] to `path`; compute only those not in `store`.
 
+    Levels that the perturbation refuses for this model are left out; the file's metadata tell why.
+
     store: a folder that keeps every cell ever computed, one file each, under the digest of its origin:
     weights, images, settings and code (its fingerprint). While computing, cells grow in parts over the
     images; a job that was killed goes on with its parts.
@@ -163,6 +194,11 @@ def evaluate(strip, cells, store, path, code):
     name = hashlib.blake2b(origin.encode(), digest_size=16).hexdigest()
     folder = Path(store, name)
     folder.mkdir(parents=True, exist_ok=True)
+    levels = dict.fromkeys(level for level, _ in cells)
+    refused = {level: reason for level in levels if (reason := strip.refusal(level, strip.model))}
+    for reason in dict.fromkeys(refused.values()):
+        logging.info("left out: %s", reason)
+    cells = [cell for cell in cells if cell[0] not in refused]
     kept = {cell: folder / f"level={float(cell[0])},seed={cell[1]}.parquet" for cell in cells}
     missing = [cell for cell, file in kept.items() if not readable(file)]
     own = f"part-{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"  # two may share a folder
@@ -177,6 +213,7 @@ def evaluate(strip, cells, store, path, code):
         "origin": name,
         "cells": json.dumps([kept[cell].name for cell in cells]),
         "computed_with": strip.computed_with,
+        "refused": json.dumps([*refused.items()]),
     }
     with files.whole(path) as temporary:
         tables.write(temporary, (pq.read_table(kept[cell]) for cell in cells), metadata)

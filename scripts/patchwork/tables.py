@@ -15,16 +15,23 @@ PREDICTIONS = pa.schema(
         ("prob", pa.float16()),  # of the true class
         ("confidence", pa.float16()),  # the probability of pred
         ("lost", pa.float32()),  # true share of the pixels blacked out
+        (
+            "tokens_lost",
+            pa.float16(),
+        ),  # share of the model's tokens blacked out wholly; null: it has no tokens
+        ("tokens_cut", pa.float16()),  # ... in part
     ]
 )
 
 
 def predictions(level, seed, columns):
-    """A table of one cell from numpy columns (image, label, pred, rank, prob, confidence, lost)."""
+    """A table of one cell from numpy columns, those of PREDICTIONS but level and seed. NaN shares of tokens
+    become null."""
     images = len(columns["image"])
     columns |= {"level": np.full(images, level), "seed": np.full(images, seed)}
     arrays = [np.asarray(columns[field.name], field.type.to_pandas_dtype()) for field in PREDICTIONS]
-    return pa.table(arrays, PREDICTIONS)
+    nullable = [name.startswith("tokens") for name in PREDICTIONS.names]
+    return pa.table([pa.array(a, from_pandas=n) for a, n in zip(arrays, nullable, strict=True)], PREDICTIONS)
 
 
 def write(path, cells, metadata):

@@ -1,46 +1,105 @@
 """What is seen of a dataset under a perturbation, whoever looks."""
 
+import contextlib
 import importlib
+import inspect
 
+import numpy as np
 import torch
 
 from patchwork import noise
+
+
+class Batch:
+    """Some consecutive images of a dataset, read once for all levels and seeds.
+
+    images: float32 [N, 3, H, W] in [0, 1]. labels: int64 [N]. paths: of the files, [N].
+    needs: arrays that the perturbation asked for by NEEDS, their rows of these images.
+    """
+
+    def __init__(self, images, labels, paths, needs):
+        self.images, self.labels, self.paths, self.needs = images, labels, paths, needs
+        self.drawn = {}  # seed: its random numbers
 
 
 class View:
     """A packed dataset under one perturbation.
 
     data: packed.Packed. dataset: its name, for the random numbers. perturbation: a file in perturbations/.
-    variant: one of its VARIANTS; ignored where it has none. device: where the images are perturbed.
+    variant: one of its VARIANTS. device: where the images are perturbed. settings: values for its SETTINGS
+    that differ from its own. needs: {name: path} for what it lists in NEEDS: a .npy file with a row per
+    image, anything else as the path that it is.
+
+    The functions of a perturbation are given what their parameters name: images, labels, paths, level, noise,
+    variant, model, what NEEDS lists and what SETTINGS sets.
     """
 
-    def __init__(self, data, dataset, perturbation, variant, device="cpu"):
+    def __init__(self, data, dataset, perturbation, variant, device="cpu", settings=None, needs=None):
         self.data, self.dataset, self.perturbation = data, dataset, perturbation
         self.module = importlib.import_module(f"patchwork.perturbations.{perturbation}")
-        self.arguments = {"variant": variant} if hasattr(self.module, "VARIANTS") else {}
         self.device = torch.device(device)
+        self.settings = getattr(self.module, "SETTINGS", {}) | (settings or {})
+        # `plain` stands for a perturbation without variants and decides nothing
+        self.arguments = ({"variant": variant} if hasattr(self.module, "VARIANTS") else {}) | self.settings
+        self.arrays, self.paths = {}, {}
+        for name, path in (needs or {}).items():
+            if str(path).endswith(".npy"):
+                self.arrays[name] = np.load(path, mmap_mode="r")
+            else:
+                self.paths[name] = path
 
-    def images(self, first, last):
-        """Images first..last: float32 [N, 3, H, W] in [0, 1]."""
-        return torch.from_numpy(self.data.read(first, last)).to(self.device).float().div_(255)
+    def batch(self, first, last):
+        """Images first..last as a Batch."""
+        images = torch.from_numpy(self.data.read(first, last)).to(self.device).float().div_(255)
+        labels = torch.from_numpy(self.data.labels[first:last]).to(self.device)
+        rows = {n: torch.from_numpy(a[first:last].copy()).to(self.device) for n, a in self.arrays.items()}
+        return Batch(images, labels, self.data.paths[first:last], rows)
 
-    def draw(self, seed, first, last):
-        """The random numbers of images first..last under a seed: float64 [N, NOISE], or None."""
-        if not hasattr(self.module, "NOISE"):
-            return None
-        keys = [
-            noise.key(seed, self.dataset, path, self.perturbation) for path in self.data.paths[first:last]
-        ]
-        return noise.uniform(torch.tensor(keys, device=self.device), self.module.NOISE)
+    def noise(self, batch, seed):
+        """The random numbers of a batch under a seed: float64 [N, NOISE], or None.
 
-    def perturb(self, images, level, drawn):
-        """The images as they are seen, and the share of pixels blacked out of each (float32 [N]).
-
-        A perturbation that blacks out says where, by `dropped`; any other changes the images by `apply`.
+        NOISE is a number, or "pixels" for as many as an image has pixels. Perturbations of the same
+        NOISE_NAME (their own name if they have none) draw the same numbers.
         """
-        if hasattr(self.module, "dropped"):
-            dropped = self.module.dropped(images, level, drawn, **self.arguments)
-            kept = (~dropped).float()  # a product of floats takes half the time of masked_fill
-            return images * kept, 1 - kept.mean((1, 2, 3))
-        seen = self.module.apply(images, level, drawn, **self.arguments)
-        return seen, torch.zeros(len(images), device=self.device)
+        count = getattr(self.module, "NOISE", None)
+        if count is not None and seed not in batch.drawn:
+            count = batch.images[0, 0].numel() if count == "pixels" else count
+            name = getattr(self.module, "NOISE_NAME", self.perturbation)
+            keys = [noise.key(seed, self.dataset, path, name) for path in batch.paths]
+            batch.drawn[seed] = noise.uniform(torch.tensor(keys, device=self.device), count)
+        return batch.drawn.get(seed)
+
+    def call(self, function, batch, level, seed, **more):
+        """Call a function of the perturbation with what its parameters name."""
+        function = getattr(self.module, function)
+        given = {"images": batch.images, "labels": batch.labels, "paths": batch.paths, "level": level}
+        given |= {"noise": self.noise(batch, seed), **batch.needs, **self.paths, **self.arguments, **more}
+        return function(**{name: given[name] for name in inspect.signature(function).parameters})
+
+    def perturb(self, batch, level, seed, model=None):
+        """The images as they are seen (float32 [N, 3, H, W]), and where they are blacked out (bool
+        [N, 1, H, W], or None where nothing ever is).
+
+        A perturbation that blacks out says where by `dropped`, and by `fill` what is put there if it is
+        not black; any other changes the images by `apply`. model: models.Model, for one that asks for it.
+        """
+        if not hasattr(self.module, "dropped"):
+            return self.call("apply", batch, level, seed, model=model), None
+        dropped = self.call("dropped", batch, level, seed, model=model)
+        kept = (~dropped).float()  # a product of floats takes half the time of masked_fill
+        seen = batch.images * kept
+        if hasattr(self.module, "fill"):
+            seen += self.call("fill", batch, level, seed) * (1 - kept)
+        return seen, dropped
+
+    def inside(self, batch, level, seed, model):
+        """A context in which `model` is changed as the perturbation wants it for this batch, if it does."""
+        if not hasattr(self.module, "inside"):
+            return contextlib.nullcontext()
+        return self.call("inside", batch, level, seed, model=model)
+
+    def refusal(self, level, model):
+        """Why `model` cannot be looked at under this level, in words; None if it can."""
+        if not hasattr(self.module, "refuses"):
+            return None
+        return self.module.refuses(model, level, self.arguments.get("variant"))

@@ -1,15 +1,18 @@
 """One DuckDB file that answers every question of the report: built once, then only read."""
 
+import json
 import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+STRIP = ["dataset", "model", "perturbation", "variant"]
 ASKED = pa.schema(
     [
-        *((name, pa.string()) for name in ("dataset", "model", "perturbation", "variant")),
+        *((name, pa.string()) for name in STRIP),
         ("family", pa.string()),  # of the perturbation
         ("model_family", pa.string()),
         ("level", pa.float32()),  # as the predictions have it, so that the two can be joined
@@ -17,6 +20,8 @@ ASKED = pa.schema(
         ("clean", pa.bool_()),  # the first level of a strip
     ]
 )
+REFUSED = pa.schema([*(ASKED.field(name) for name in [*STRIP, "level"]), ("reason", pa.string())])
+SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, "level"])
 SHOWN_ROWS = 3
 
 
@@ -33,6 +38,9 @@ def build(path, predictions, indexes, asked, marts, checks, threads, memory_mb):
         db.execute(f"SET threads = {threads}; SET memory_limit = '{int(memory_mb * 0.8)}MB'")
         db.register("asked_cells", asked_cells(asked))
         db.execute("CREATE TABLE asked AS FROM asked_cells")
+        db.register("refused_levels", refused_levels(predictions))
+        db.execute("CREATE TABLE refused AS FROM refused_levels")
+        db.execute("DELETE FROM asked WHERE EXISTS (FROM refused WHERE " + SAME_LEVEL + ")")
         db.execute("CREATE TABLE sources (name VARCHAR, files VARCHAR[])")
         sources = [("predictions", list(map(str, predictions))), ("indexes", list(map(str, indexes)))]
         db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
@@ -54,6 +62,17 @@ def asked_cells(asked):
         for level, seed in strip["cells"]
     ]
     return pa.Table.from_pylist(rows, ASKED)
+
+
+def refused_levels(predictions):
+    """What perturbations refused to do to which model, and why, as a table of REFUSED."""
+    rows = []
+    for path in map(Path, predictions):
+        strip = dict(zip(STRIP, [*path.parts[-4:-1], path.stem], strict=True))
+        metadata = pq.read_schema(path).metadata or {}
+        refused = json.loads(metadata.get(b"refused", b"[]"))
+        rows += [strip | {"level": level, "reason": reason} for level, reason in refused]
+    return pa.Table.from_pylist(rows, REFUSED)
 
 
 def computations(predictions):
