@@ -241,7 +241,9 @@ def decided(**options):
     torch.manual_seed(0)
     for name, value in model.net.named_parameters():
         same = name == "cls_token" or name.endswith("bias")  # what would be the same for every image
-        value.data = torch.randn_like(value) * (0 if same else 0.1 if name == "pos_embed" else 0.5)
+        value.data = torch.randn_like(value) * (0 if same else 0.5)
+        if name == "pos_embed":
+            value.data[:, 0] = 0  # the class token's
     return model
 
 

@@ -4,7 +4,8 @@ Source: appendix A.1 of the paper leaves open why ViT-L falls so far when masks 
 the offset is swept at a fixed number of tiles dropped, with masks that wrap around, so that every offset
 loses just as many pixels; what changes is how many tokens are whole, cut, or lost, which the report shows
 beside the accuracy. Variants name the grid and the percentage of tiles dropped. Level -1 is the untouched
-image. A level is in sixteenths of a tile: pixels where tiles have 16 of them.
+image. A level is in sixteenths of a tile, rounded down to pixels: pixels where
+tiles have 16 of them.
 """
 
 from patchwork import grids
@@ -24,6 +25,6 @@ def dropped(images, level, noise, variant):
     height, width = images.shape[-2:]
     share = int(variant.split("_")[1]) / 100 if level >= 0 else 0
     down, right = (
-        round(max(level, 0) * side / tiles / 16) for side, tiles in ((height, rows), (width, columns))
+        int(max(level, 0) * side / tiles / 16) for side, tiles in ((height, rows), (width, columns))
     )
     return offset_drop.shifted(random_drop.dropped(images, share, noise, variant), down, right, wrap=True)
