@@ -2,6 +2,7 @@
 -- variables of their names (no glob, so no stale file joins in). The rest are tables, and what figures read.
 -- Given: asked (dataset, model, perturbation, variant, family, model_family, level, seed, clean), a row for
 -- each cell that the config asks for; clean is true for the first level of a strip, which changes nothing.
+-- And the variable `reference`, the model that the others are compared with.
 
 CREATE VIEW predictions AS
 SELECT
@@ -24,6 +25,14 @@ CREATE MACRO wilson(p, n, side) AS (
 );
 CREATE MACRO wilson_low(p, n) AS greatest(0, wilson(p, n, -1));
 CREATE MACRO wilson_high(p, n) AS least(1, wilson(p, n, 1));
+
+-- 95 % interval of a mean difference of paired shares over n images, from the sum and the sum of squares of the
+-- differences: the adjusted Wald interval of Bonett and Price (Journal of Educational and Behavioral
+-- Statistics, 2012), which has a width even where no image tells the two apart.
+CREATE MACRO paired(total, squares, n, side) AS (
+    total / (n + 2)
+        + side * 1.959963984540054::DOUBLE * sqrt(((squares + 2) / (n + 2) - (total / (n + 2)) ** 2) / (n + 2))
+);
 
 -- What there is to see. Chance is what always naming the most frequent class would score: 1 / classes if all
 -- are equally frequent.
@@ -58,6 +67,29 @@ FROM predictions
 GROUP BY ALL
 ORDER BY ALL;
 
+-- What the models decide differently from the reference: on the very same images, perturbed by the very same
+-- random numbers. The share of right decisions of each image, over the seeds, is compared image by image.
+CREATE TABLE hits AS
+SELECT dataset, model, perturbation, variant, level, image, avg((rank = 0)::INT) AS hit
+FROM predictions
+GROUP BY ALL;
+
+CREATE TABLE differences AS
+WITH
+    pairs AS (
+        SELECT dataset, hits.model, perturbation, variant, level, hits.hit - other.hit AS apart
+        FROM hits
+        JOIN hits AS other USING (dataset, perturbation, variant, level, image)
+        WHERE other.model = getvariable('reference') AND hits.model <> other.model
+    )
+SELECT
+    dataset, model, perturbation, variant, level,
+    avg(apart) AS difference,
+    greatest(-1, paired(sum(apart), sum(apart ** 2), count(*), -1)) AS difference_low,
+    least(1, paired(sum(apart), sum(apart ** 2), count(*), 1)) AS difference_high
+FROM pairs
+GROUP BY ALL;
+
 -- Accuracy of every level of every strip. Images are what was sampled, so intervals are over images; seeds
 -- only average, and their spread stands apart.
 CREATE TABLE accuracy AS
@@ -87,6 +119,7 @@ SELECT
     top5, seed_spread,
     top1 / nullif(max(top1) FILTER (clean) OVER strip, 0) AS relative,
     lost, tokens_lost, tokens_cut, levels.images, seeds, chance,
+    difference, difference_low, difference_high,
     -- The title of a panel: 'shapes · 8x8 grid', with the perturbation if its family has several.
     concat_ws(
         ' · ',
@@ -100,6 +133,7 @@ FROM levels
 JOIN strips USING (dataset, model, perturbation, variant, level)
 JOIN names USING (family)
 JOIN datasets USING (dataset)
+LEFT JOIN differences USING (dataset, model, perturbation, variant, level)
 WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
 -- A strip whose other levels were all refused for the model has nothing to show.
 QUALIFY count(*) OVER strip > 1
@@ -123,3 +157,31 @@ FROM accuracy
 WHERE clean
 GROUP BY model, model_family, dataset
 ORDER BY dataset, model_family, model;
+
+-- The same differences, averaged over all levels of a strip but the clean one.
+CREATE TABLE comparisons AS
+WITH
+    touched AS (
+        SELECT dataset, model, perturbation, variant, image, avg(hit) AS hit, count(*) AS levels
+        FROM hits
+        JOIN (SELECT DISTINCT * EXCLUDE (seed) FROM asked WHERE NOT clean)
+            USING (dataset, model, perturbation, variant, level)
+        GROUP BY ALL
+    ),
+    pairs AS (
+        SELECT dataset, touched.model, perturbation, variant, other.model AS reference, touched.hit - other.hit AS apart
+        FROM touched
+        JOIN touched AS other USING (dataset, perturbation, variant, image, levels)
+        WHERE other.model = getvariable('reference') AND touched.model <> other.model
+    ),
+    looks AS (SELECT DISTINCT dataset, model, perturbation, variant, model_family, family, panel, place FROM accuracy)
+SELECT
+    dataset, model, model_family, family, perturbation, variant, reference, panel, place,
+    avg(apart) AS difference,
+    greatest(-1, paired(sum(apart), sum(apart ** 2), count(*), -1)) AS low,
+    least(1, paired(sum(apart), sum(apart ** 2), count(*), 1)) AS high,
+    count(*) AS images
+FROM pairs
+JOIN looks USING (dataset, model, perturbation, variant)
+GROUP BY ALL
+ORDER BY ALL;

@@ -39,10 +39,13 @@ asked = settings.asked(config, perturbations)
 families = {strip["family"] for strip in asked}
 figures = {
     name: figure
-    for name, figure in catalogue(f"{HERE}/reports/figures").items()
+    for name, figure in sorted(
+        catalogue(f"{HERE}/reports/figures").items(), key=lambda item: item[1].get("order", 99)
+    )
     if figure.get("family", "all") in families | {"all"}
 }
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
+reference = config.get("reference", next(name for name in models if any(s["model"] == name for s in asked)))
 asked_models = sorted({strip["model"] for strip in asked})
 asked_runs = sorted({models[name]["run"] for name in asked_models if "run" in models[name]})
 asked_folders = sorted({strip["dataset"] for strip in asked} | {runs[run]["data"] for run in asked_runs})

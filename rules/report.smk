@@ -20,6 +20,7 @@ rule build_warehouse:
         code=program("build_warehouse.py"),
         origin=report_origin(),
         asked=[strip | {"cells": strip_cells("{perturbation}/{variant}".format(**strip))} for strip in asked],
+        reference=reference,
     script:
         "../scripts/build_warehouse.py"
 

@@ -1,5 +1,6 @@
 """The numbers of the marts, and that every check finds what it is there for."""
 
+import json
 import re
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm, ttest_rel
 
 from conftest import ROOT
 from patchwork import tables, warehouse
@@ -22,15 +23,16 @@ BROKEN = "vit/random_drop/4x4"  # the strip that tests break
 
 
 class Study:
-    """Made-up predictions of two models under two perturbations, in a folder like results/."""
+    """Made-up predictions of two models under some perturbations, in a folder like results/; the last model
+    is the reference."""
 
-    def __init__(self, folder, models=MODELS, dataset="shapes"):
+    def __init__(self, folder, models=MODELS, dataset="shapes", strips=STRIPS):
         self.folder, self.dataset = folder, dataset
         self.labels = np.arange(IMAGES) % CLASSES
-        self.strips, self.asked = {}, []
+        self.strips, self.asked, self.refused, self.reference = {}, [], {}, [*models][-1]
         for number, (model, model_family) in enumerate(models.items()):
             clean = self.decide(np.random.default_rng(number), 0.8)
-            for (perturbation, variant), (family, levels) in STRIPS.items():
+            for (perturbation, variant), (family, levels) in strips.items():
                 random = np.random.default_rng([number, len(perturbation)])
                 cells = [(levels[0], 0), *((level, seed) for level in levels[1:] for seed in SEEDS)]
                 self.strips[f"{model}/{perturbation}/{variant}"] = [
@@ -90,11 +92,13 @@ class Study:
         for name, cells in self.strips.items():
             file = self.folder / f"predictions/{self.dataset}/{name}.parquet"
             file.parent.mkdir(parents=True, exist_ok=True)
-            tables.write(file, cells, {})
+            tables.write(file, cells, {"refused": json.dumps(self.refused.get(name, []))})
             files.append(file)
         path = self.folder / "warehouse.duckdb"
         marts, checks = ((ROOT / f"reports/{name}.sql").read_text() for name in ("marts", "checks"))
-        warehouse.build(path, files, [index], self.asked, marts, checks, threads=2, memory_mb=500)
+        warehouse.build(
+            path, files, [index], self.asked, self.reference, marts, checks, threads=2, memory_mb=500
+        )
         return path
 
 
@@ -361,3 +365,87 @@ def test_a_failed_build_leaves_nothing_open(study):
     with pytest.raises(ValueError):
         study.build()
     assert [path.name for path in study.folder.glob("warehouse*")] == ["warehouse.duckdb"]
+
+
+# ---- paired differences ----
+
+
+def bonett_price(first, second):
+    """The adjusted Wald interval from the two cells of discordant pairs, as its authors write it."""
+    only_first, only_second, pairs = np.sum(first & ~second), np.sum(second & ~first), len(first) + 2
+    one, other = (only_first + 1) / pairs, (only_second + 1) / pairs
+    error = norm.ppf(0.975) * np.sqrt((one + other - (one - other) ** 2) / pairs)
+    return one - other - error, one - other + error
+
+
+def test_models_are_compared_image_by_image(built):
+    found = {
+        (row["perturbation"], row["level"]): row for row in rows(built, "FROM accuracy WHERE model = 'vit'")
+    }
+    for (perturbation, level), row in found.items():
+        strip = f"{perturbation}/{row['variant']}"
+        vit, cnn = (hits(built[0], f"{model}/{strip}", level) for model in ("vit", "cnn"))
+        assert row["difference"] == pytest.approx(vit.mean() - cnn.mean())
+        if row["clean"]:
+            low, high = bonett_price(vit[0], cnn[0])
+            assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high))
+        assert row["difference_low"] < row["difference"] < row["difference_high"]
+    reference = rows(built, "FROM accuracy WHERE model = 'cnn'")
+    assert all(row["difference"] is None for row in reference)
+
+
+def test_the_interval_over_seeds_is_nearly_that_of_a_paired_t_test(built):
+    [row] = rows(built, "FROM accuracy WHERE model = 'vit' AND perturbation = 'random_drop' AND level = 0.5")
+    vit, cnn = (hits(built[0], f"{model}/random_drop/4x4", 0.5).mean(0) for model in ("vit", "cnn"))
+    interval = ttest_rel(vit, cnn).confidence_interval(0.95)
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx(interval, abs=0.03)
+
+
+def test_an_interval_has_a_width_even_if_no_image_tells_models_apart(built):
+    [row] = rows(built, "SELECT paired(0, 0, 40, -1) AS low, paired(0, 0, 40, 1) AS high")
+    same = np.ones(40, bool)
+    assert (row["low"], row["high"]) == pytest.approx(bonett_price(same, same))
+    assert row["low"] < 0 < row["high"]
+
+
+def test_a_comparison_is_over_all_levels_but_the_untouched_one(built):
+    [drop, shuffle] = rows(built, "FROM comparisons ORDER BY perturbation")
+    assert (drop["model"], drop["reference"], drop["images"]) == ("vit", "cnn", IMAGES)
+    vit, cnn = (
+        np.mean([hits(built[0], f"{model}/random_drop/4x4", level).mean(0) for level in (0.1, 0.5)], axis=0)
+        for model in ("vit", "cnn")
+    )
+    assert drop["difference"] == pytest.approx((vit - cnn).mean())
+    interval = ttest_rel(vit, cnn).confidence_interval(0.95)
+    assert (drop["low"], drop["high"]) == pytest.approx(interval, abs=0.03)
+    assert shuffle["panel"] == "shapes"
+
+
+# ---- what a model refuses ----
+
+
+def refuse(study, strip, levels):
+    """Take levels out of a strip as a perturbation that refuses them does."""
+    study.strips[strip] = [
+        cell for cell in study.strips[strip] if round(cell["level"][0].as_py(), 6) not in levels
+    ]
+    study.refused[strip] = [[level, "has no tokens"] for level in levels]
+
+
+def test_refused_levels_are_not_missed_but_told(study):
+    refuse(study, "cnn/random_drop/4x4", [0.5])
+    built = study, study.build()
+    told = rows(built, "FROM refused")
+    assert [(row["model"], row["perturbation"], row["reason"]) for row in told] == [
+        ("cnn", "random_drop", "has no tokens")
+    ]
+    levels = rows(built, "SELECT level FROM accuracy WHERE model = 'cnn' AND perturbation = 'random_drop'")
+    assert [row["level"] for row in levels] == [0, 0.1]
+
+
+def test_a_strip_of_the_clean_level_alone_is_in_no_figure(study):
+    refuse(study, "cnn/random_drop/4x4", [0.1, 0.5])
+    built = study, study.build()
+    assert not rows(built, "FROM accuracy WHERE model = 'cnn' AND perturbation = 'random_drop'")
+    assert not rows(built, "FROM comparisons WHERE perturbation = 'random_drop'")
+    assert rows(built, "FROM models WHERE model = 'cnn'")

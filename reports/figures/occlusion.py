@@ -12,6 +12,7 @@ import altair as alt
 
 from patchwork import theme
 
+ORDER = 10
 FAMILY = "occlusion"
 SQL = "FROM accuracy WHERE family = 'occlusion' ORDER BY panel, place, level"
 

@@ -13,6 +13,7 @@ import altair as alt
 
 from patchwork import theme
 
+ORDER = 20
 FAMILY = "permutation"
 SQL = "FROM accuracy WHERE family = 'permutation' ORDER BY panel, place, level"
 

@@ -31,6 +31,13 @@ SHOWN = {
     "low": ("95 % from", "{:.1%}"),
     "high": ("to", "{:.1%}"),
     "seed_spread": ("spread over seeds", "{:.2%}"),
+    "state": ("tokens", "{}"),
+    "share": ("share of them", "{:.1%}"),
+    "tokens_lost": ("tokens lost", "{:.1%}"),
+    "tokens_cut": ("tokens cut", "{:.1%}"),
+    "difference": ("to the reference", "{:+.1%}"),
+    "difference_low": ("95 % from", "{:+.1%}"),
+    "difference_high": ("to", "{:+.1%}"),
     "relative": ("of untouched", "{:.1%}"),
     "images": ("images", "{:,}"),
     "seeds": ("seeds", "{}"),
@@ -48,7 +55,7 @@ def page(template, path, figures, sheets, settings):
     with warehouse.reading(path) as db:
         tables = {
             name: db.sql(f"FROM {name}").to_arrow_table().to_pylist()
-            for name in ("datasets", "models", "skipped", "computations")
+            for name in ("datasets", "models", "skipped", "refused", "computations")
         }
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
     drawn = [
@@ -58,6 +65,7 @@ def page(template, path, figures, sheets, settings):
         "models": ("Models", models(tables["models"])),
         "figures": ("Figures", "".join(figure(*each) for each in drawn)),
         "sheets": ("What the models saw", "".join(sheet(*each) for each in sheets)),
+        "refused": ("Not applicable", refused(tables["refused"])),
         "skipped": ("Files left out", skipped(tables["skipped"])),
         "settings": ("Settings", configuration(settings)),
     }
@@ -201,6 +209,9 @@ def figure(name, caption, spec):
         for row in rows
     ]
     titles = ["#" * (column not in ("panel", "model")) + SHOWN[column][0] for column in shown]
+    if not rows:
+        text = "Nothing was measured that this figure could show."
+        return f'<figure id="{key}"><h3>{title}</h3><figcaption><p>{text}</p></figcaption></figure>'
     details = (
         f"<details><summary>The numbers behind it ({len(rows):,} rows)</summary>"
         f"{table(f'Numbers behind {name}', titles, numbers)}</details>"
@@ -224,6 +235,7 @@ def sheet(about, path):
     title = escape(f"{about['dataset']}: {about['perturbation'].replace('_', ' ')}{variant}")
     across = f"{about['axis']}: {', '.join(levels)}"
     text = escape(f"A few images of {about['dataset']}, one in each row; from left to right, {across}")
+    seen_by = f", as the attack or lesion of {escape(about['model'])} has it" if "model" in about else ""
     source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
     smallest = len(levels) * SHEET_COLUMN_PIXELS
     return (
@@ -232,7 +244,23 @@ def sheet(about, path):
         f'<div class="levels" aria-hidden="true">{"".join(f"<span>{level}</span>" for level in levels)}</div>'
         f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}"></div></div>'
         f"<figcaption><p>Columns are levels ({escape(about['axis'])}); rows are a few images of "
-        f"{escape(about['dataset'])}, the same at every level.</p></figcaption></figure>"
+        f"{escape(about['dataset'])}, the same at every level{seen_by}.</p></figcaption></figure>"
+    )
+
+
+def refused(rows):
+    """What perturbations could not do to which models; nothing if there was nothing."""
+    reasons = {}
+    for row in rows:
+        strip = (row["model"], f"{row['perturbation'].replace('_', ' ')} {row['variant']}", row["reason"])
+        reasons.setdefault(strip, []).append(f"{row['level']:g}")
+    cells = [
+        [model, name, reason, ", ".join(dict.fromkeys(levels))]
+        for (model, name, reason), levels in reasons.items()
+    ]
+    return bool(rows) * (
+        "<p>Some perturbations do not apply to some models. These were left out, and are in no figure.</p>"
+        + table("Not applicable", ["model", "perturbation", "why", "levels left out"], cells)
     )
 
 

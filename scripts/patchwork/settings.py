@@ -123,6 +123,8 @@ def name_problems(config, lines, perturbations):
         for key, entries in (("data", datasets), ("model", models)):
             if run[key] not in entries:
                 problems.append(f"{lines.of(['runs', name, key])}: {unknown(run[key], entries)}")
+    if config.get("reference", next(iter(models))) not in models:
+        problems.append(f"{lines.of(['reference'])}: {unknown(config['reference'], models)}")
     if config["pixels"]["crop"] > config["pixels"]["resize"]:
         problems.append(
             f"{lines.of(['pixels', 'crop'])} is larger than pixels.resize, so nothing could be cropped"

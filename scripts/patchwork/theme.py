@@ -9,6 +9,7 @@ import altair as alt
 # Far apart (14 CIELAB units or more), in simulated protanopia, deuteranopia and tritanopia too; a contrast
 # of 3:1 to the white and to the dark page. With its shape each of 56 models has a look of its own.
 COLOURS = ["#4184de", "#df620b", "#039775", "#c06bb1", "#9d04ff", "#f50244", "#527835", "#bc0cb3"]
+STATES = ["#b9c4d0", "#8e7cc3", "#2c3440"]  # of tokens: untouched, cut, lost; they are no models
 SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right"]
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 WIDTH, HEIGHT, PANEL_COLUMNS = 380, 260, 2
@@ -94,17 +95,22 @@ def curves(cells, title, x, tooltip=()):
                 alt.Tooltip("top1:Q", title="top-1", format=".1%"),
                 alt.Tooltip("interval:N", title="95 % interval"),
                 alt.Tooltip("seed_spread:Q", title="spread over seeds", format=".2%"),
+                alt.Tooltip("difference:Q", title="to the reference", format="+.1%"),
                 alt.Tooltip("images:Q", format=","),
                 alt.Tooltip("seeds:Q"),
             ],
         )
         .add_params(chosen),
     ]
-    panels = sorted(set(cells["panel"].to_pylist()), key=natural)
+    return panels(alt.layer(*layers), cells, title)
+
+
+def panels(chart, cells, title):
+    """A chart once for each panel of its rows."""
+    names = sorted(set(cells["panel"].to_pylist()), key=natural)
     return (
-        alt.layer(*layers)
-        .properties(width=WIDTH, height=HEIGHT)
-        .facet(facet=alt.Facet("panel:N", sort=panels), columns=min(PANEL_COLUMNS, max(1, len(panels))))
+        chart.properties(width=WIDTH, height=HEIGHT)
+        .facet(facet=alt.Facet("panel:N", sort=names), columns=min(PANEL_COLUMNS, max(1, len(names))))
         .resolve_axis(x="independent")
         .properties(title=alt.Title(title, subtitle=sampled(cells)))
     )

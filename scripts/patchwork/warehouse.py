@@ -25,12 +25,13 @@ SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, 
 SHOWN_ROWS = 3
 
 
-def build(path, predictions, indexes, asked, marts, checks, threads, memory_mb):
+def build(path, predictions, indexes, asked, reference, marts, checks, threads, memory_mb):
     """Write a warehouse to `path`, which must not exist.
 
     predictions, indexes: lists of parquet files, .../dataset/model/perturbation/variant.parquet and
     .../dataset.parquet. asked: the strips that the config asks for, dicts with the names of ASKED and
-    `cells` [(level, seed)], clean level first. marts, checks: SQL.
+    `cells` [(level, seed)], clean level first. reference: the model that others are compared with. marts,
+    checks: SQL.
     Raises ValueError with the comment of the first check that finds something.
     """
     with duckdb.connect(path) as db:
@@ -45,6 +46,7 @@ def build(path, predictions, indexes, asked, marts, checks, threads, memory_mb):
         sources = [("predictions", list(map(str, predictions))), ("indexes", list(map(str, indexes)))]
         db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
         name_sources(db)
+        db.execute("SET VARIABLE reference = ?", [reference])
         db.execute("CREATE TABLE computations (computed_with VARCHAR)")
         db.executemany(
             "INSERT INTO computations VALUES (?)", [[words] for words in computations(predictions)]

@@ -1,0 +1,51 @@
+"""How many tokens the dropped patches cover wholly, in part, and not at all.
+
+The same masks as in the figure before, seen by the grid of tokens of each vision transformer; a panel is a
+dataset, a grid with the percentage of its tiles that are dropped, and a grid of tokens' model. Shares are
+means over images and seeds. At an offset of none of its own ("none" is the untouched image) a mask on the
+tokens' own grid covers each token wholly or not at all; between, nearly all tokens that are touched are cut.
+CNNs have no tokens and are left out.
+"""
+
+import altair as alt
+
+from patchwork import theme
+
+ORDER = 14
+FAMILY = "offset"
+SQL = """
+SELECT panel || ' · ' || model AS panel, model, place, level, dataset, images, seeds, state, share, top1
+FROM (
+    SELECT *, tokens_lost AS lost_wholly, tokens_cut AS cut, 1 - tokens_lost - tokens_cut AS untouched
+    FROM accuracy
+    WHERE family = 'offset' AND tokens_lost IS NOT NULL
+)
+UNPIVOT (share FOR state IN (untouched, cut, lost_wholly))
+ORDER BY panel, place, level, state
+"""
+
+
+def chart(cells):
+    states = ["untouched", "cut", "lost_wholly"]
+    none = "datum.value < 0 ? 'none' : datum.label"
+    bars = (
+        alt.Chart(cells)
+        .mark_bar()
+        .encode(
+            x=alt.X(
+                "level:O", title="offset, sixteenths of a tile", axis=alt.Axis(labelAngle=0, labelExpr=none)
+            ),
+            y=alt.Y("share:Q", title="share of tokens", axis=alt.Axis(format="%")),
+            color=alt.Color("state:N", sort=states, scale=alt.Scale(domain=states, range=theme.STATES)),
+            order=alt.Order("rank:Q"),
+            tooltip=[
+                alt.Tooltip("model:N"),
+                alt.Tooltip("level:O", title="offset"),
+                alt.Tooltip("state:N", title="tokens"),
+                alt.Tooltip("share:Q", format=".1%"),
+                alt.Tooltip("top1:Q", title="top-1", format=".1%"),
+            ],
+        )
+        .transform_calculate(rank="indexof(['untouched', 'cut', 'lost_wholly'], datum.state)")
+    )
+    return theme.panels(bars, cells, "Tokens under the masks")
