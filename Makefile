@@ -44,6 +44,7 @@ clean:
 	$(VENV)/python -m pip install --disable-pip-version-check --requirement requirements.txt --constraint constraints.txt
 	@touch $@
 
-.venv/test: .venv/run requirements-test.txt
+.venv/test: .venv/run requirements-test.txt requirements-test-alone.txt
 	$(VENV)/python -m pip install --disable-pip-version-check --requirement requirements-test.txt --constraint constraints.txt
+	$(VENV)/python -m pip install --disable-pip-version-check --requirement requirements-test-alone.txt --no-deps
 	@touch $@

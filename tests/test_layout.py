@@ -14,7 +14,7 @@ CONDA_NAMES = {"torch": "pytorch", "duckdb": "python-duckdb", "vl-convert-python
 
 def pins(name):
     lines = (ROOT / name).read_text().splitlines()
-    return dict(line.split("==") for line in lines if "==" in line)
+    return dict(line.split(" #")[0].split("==") for line in lines if "==" in line)
 
 
 def test_a_rule_and_its_script_share_a_name():
@@ -48,7 +48,7 @@ def test_conda_environments_name_the_pinned_versions(name):
 
 def test_the_constraints_hold_all_requirements():
     constraints = pins("constraints.txt")
-    for name in ("requirements.txt", "requirements-test.txt"):
+    for name in ("requirements.txt", "requirements-test.txt", "requirements-test-alone.txt"):
         for package, version in pins(name).items():
             if package not in ("torch", "torchvision"):  # pinned once, beside the libraries of their GPU
                 known = {key.lower(): value for key, value in constraints.items()}

@@ -33,9 +33,16 @@ class Dataset:
 
 
 class Tokens:
-    """A stand-in for models.Model that cuts images into tokens."""
+    """A stand-in for models.Model that cuts images into tokens.
+
+    It takes random images for class 0; a change by 2/255 is enough to mislead it.
+    """
 
     grid = (7, 7)
+
+    def __call__(self, pixels):
+        waves = torch.sin(40 * pixels).mean((2, 3))
+        return torch.cat([torch.full_like(waves[:, :1], 0.1), waves], 1)
 
 
 MODEL = Tokens()

@@ -58,12 +58,13 @@ class View:
     def noise(self, batch, seed):
         """The random numbers of a batch under a seed: float64 [N, NOISE], or None.
 
-        NOISE is a number, or "pixels" for as many as an image has pixels. Perturbations of the same
-        NOISE_NAME (their own name if they have none) draw the same numbers.
+        NOISE is a number, "pixels" for as many as an image has pixels, or "values" for three times as many.
+        Perturbations of the same NOISE_NAME (their own name if they have none) draw the same numbers.
         """
         count = getattr(self.module, "NOISE", None)
         if count is not None and seed not in batch.drawn:
-            count = batch.images[0, 0].numel() if count == "pixels" else count
+            image = batch.images[0]
+            count = {"pixels": image[0].numel(), "values": image.numel()}.get(count, count)
             name = getattr(self.module, "NOISE_NAME", self.perturbation)
             keys = [noise.key(seed, self.dataset, path, name) for path in batch.paths]
             batch.drawn[seed] = noise.uniform(torch.tensor(keys, device=self.device), count)
