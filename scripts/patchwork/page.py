@@ -24,6 +24,7 @@ PACKAGES = [
 # The columns of a figure's rows that its table shows, with their titles and formats.
 SHOWN = {
     "panel": ("shown", "{}"),
+    "crafted_on": ("crafted on", "{}"),
     "model": ("model", "{}"),
     "level": ("level", "{:g}"),
     "lost": ("pixels lost", "{:.1%}"),
@@ -32,6 +33,7 @@ SHOWN = {
     "high": ("to", "{:.1%}"),
     "seed_spread": ("spread over seeds", "{:.2%}"),
     "relative": ("of untouched", "{:.1%}"),
+    "fall": ("points lost", "{:.1f}"),
     "images": ("images", "{:,}"),
     "seeds": ("seeds", "{}"),
 }
@@ -200,7 +202,7 @@ def figure(name, caption, spec):
         ["-" if row[column] is None else SHOWN[column][1].format(row[column]) for column in shown]
         for row in rows
     ]
-    titles = ["#" * (column not in ("panel", "model")) + SHOWN[column][0] for column in shown]
+    titles = ["#" * (column not in ("panel", "crafted_on", "model")) + SHOWN[column][0] for column in shown]
     details = (
         f"<details><summary>The numbers behind it ({len(rows):,} rows)</summary>"
         f"{table(f'Numbers behind {name}', titles, numbers)}</details>"
