@@ -185,3 +185,20 @@ FROM pairs
 JOIN looks USING (dataset, model, perturbation, variant)
 GROUP BY ALL
 ORDER BY ALL;
+
+-- What a patch does to the model that it was crafted on (white box) and to others (transfer); `fall` is in points
+-- of accuracy, against the untouched images.
+CREATE TABLE patch_transfer AS
+SELECT
+    dataset, perturbation,
+    CASE WHEN perturbation LIKE '%\_aligned' ESCAPE '\' THEN 'aligned to tokens' ELSE 'any place' END AS lies,
+    variant AS crafted_on,
+    model,
+    variant = model AS white_box,
+    level, clean, top1, low, high, seed_spread,
+    100 * (any_value(top1) FILTER (clean) OVER strip - top1) AS fall,
+    images, seeds, chance, model_family, place
+FROM accuracy
+WHERE family = 'patch'
+WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
+ORDER BY dataset, perturbation, crafted_on, model, level;

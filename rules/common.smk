@@ -46,9 +46,17 @@ figures = {
 }
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
 reference = config.get("reference", next(name for name in models if any(s["model"] == name for s in asked)))
-asked_models = sorted({strip["model"] for strip in asked})
+attacks = [
+    strip
+    for strip in asked
+    if "patches" in perturbations["{perturbation}/{variant}".format(**strip)].get("needs", [])
+]
+asked_models = sorted({strip["model"] for strip in asked} | {attack["variant"] for attack in attacks})
 asked_runs = sorted({models[name]["run"] for name in asked_models if "run" in models[name]})
-asked_folders = sorted({strip["dataset"] for strip in asked} | {runs[run]["data"] for run in asked_runs})
+crafting = [config["patches"]["data"]] if attacks else []
+asked_folders = sorted(
+    {strip["dataset"] for strip in asked} | {runs[run]["data"] for run in asked_runs} | {*crafting}
+)
 
 
 wildcard_constraints:

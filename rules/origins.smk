@@ -5,7 +5,6 @@ also carries, as a parameter, the digest of all code and config that its inputs 
 """
 
 from functools import cache
-from itertools import product
 from types import SimpleNamespace
 
 from patchwork import folders
@@ -72,7 +71,16 @@ def weights_origin(model):
 
 
 # What decides the files of NEEDS, by wildcards.
-NEEDS_ORIGINS = {}
+NEEDS_ORIGINS = {
+    # Not levels and seeds: each has a patch of its own, which is the same whatever others there are.
+    "patches": lambda w: patches_origin(w.perturbation, w.variant),
+}
+
+
+@cache
+def patches_origin(perturbation, model):
+    code = program("craft_patch.py", f"patchwork/perturbations/{perturbation}.py")
+    return digest([weights_origin(model), images_origin(config["patches"]["data"]), config["patches"], code])
 
 
 def needs_origin(wildcards):
@@ -96,23 +104,3 @@ def report_origin():
     ]
     marts = [Path(HERE, "reports", name).read_text() for name in ("marts.sql", "checks.sql")]
     return digest([strips, program("build_warehouse.py"), marts])
-
-
-def missing_files():
-    """The files that config entries name and that are not there, a line each."""
-    for kind, names, keys in [
-        ("datasets", asked_folders, ["classes", "columns"]),
-        ("models", asked_models, ["weights"]),
-    ]:
-        for name, key in product(names, keys):
-            file = config[kind][name].get(key, "")
-            if file and not is_url(file) and not os.path.isfile(file):
-                yield f"{kind}.{name}.{key}: there is no file {file}"
-
-
-# What is missing is told before any job runs, not by the first job that needs it.
-if workflow.is_main_process:
-    for dataset in asked_folders:
-        folder_origin(dataset)
-    if missing := [*missing_files()]:
-        raise WorkflowError("\n".join(missing))

@@ -1,5 +1,7 @@
 """Where things are written, and which of them the studies need. No rules here."""
 
+from types import SimpleNamespace
+
 
 def here(path):
     """A file of the workflow, as an input."""
@@ -13,6 +15,7 @@ def paths(pattern, strips=asked):
 
 STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
+PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
 sheets = {SHEET.format(**strip): strip for strip in reversed(asked)}  # of the first model that is asked
 
@@ -24,7 +27,17 @@ def needs(wildcards):
 
 
 # What a perturbation may need beside images: where it is, by wildcards.
-NEEDS = {}
+NEEDS = {
+    # A variant of these perturbations is the model that the patch was crafted on.
+    "patches": lambda w: PATCHES.format(perturbation=w.perturbation, model=w.variant),
+}
+
+
+def patch_images(kind):
+    """The file, .npy or .parquet, of the images that patches are crafted on."""
+    if "patches" not in config:
+        raise WorkflowError(settings.NO_PATCHES)
+    return f"results/images/{config['patches']['data']}.{kind}"
 
 
 def sheet_models(wildcards):
@@ -55,8 +68,10 @@ def everything():
         *(image_folder(dataset) for dataset in asked_folders),
         *paths("results/images/{dataset}.npy"),
         *paths("results/images/{dataset}.parquet"),
+        *(patch_images(kind) for kind in ("npy", "parquet") if crafting),
         *(checkpoints(run)[-1] for run in asked_runs),
         *(weights(model) for model in asked_models),
+        *(file for strip in asked for file in needs(SimpleNamespace(**strip)).values()),
         *paths(STRIP),
         *sheets,
         "results/warehouse.duckdb",

@@ -25,6 +25,34 @@ rule train_stage:
         "../scripts/train_stage.py"
 
 
+rule craft_patch:
+    """Universal adversarial patches of one model: one of every size for every seed."""
+    input:
+        images=lambda w: patch_images("npy"),
+        index=lambda w: patch_images("parquet"),
+        weights=lambda w: weights(w.model),
+    output:
+        PATCHES,
+    log:
+        "logs/craft_patch/{perturbation}/{model}.log",
+    benchmark:
+        "benchmarks/craft_patch/{perturbation}/{model}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        origin=lambda w: patches_origin(w.perturbation, w.model),
+        model=lambda w: facts(models[w.model]),
+        levels=lambda w: perturbation(f"{w.perturbation}/{w.model}")["levels"][1:],
+        seeds=seeds,
+        patches=lambda w: config["patches"],
+        compute={key: compute[key] for key in ("device", "channels_last")},
+    script:
+        "../scripts/craft_patch.py"
+
+
 rule export_weights:
     """The weights of the last checkpoint of a run, without its optimizer."""
     input:

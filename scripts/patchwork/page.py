@@ -24,6 +24,7 @@ PACKAGES = [
 # The columns of a figure's rows that its table shows, with their titles and formats.
 SHOWN = {
     "panel": ("shown", "{}"),
+    "crafted_on": ("crafted on", "{}"),
     "model": ("model", "{}"),
     "level": ("level", "{:g}"),
     "lost": ("pixels lost", "{:.1%}"),
@@ -39,8 +40,9 @@ SHOWN = {
     "difference_low": ("95 % from", "{:+.1%}"),
     "difference_high": ("to", "{:+.1%}"),
     "relative": ("of untouched", "{:.1%}"),
+    "fall": ("points lost", "{:.1f}"),
     "images": ("images", "{:,}"),
-    "seeds": ("seeds", "{}"),
+    "seeds": ("seeds", "{:d}"),
 }
 SHEET_COLUMN_PIXELS = 56  # below that a tile of a sheet cannot be made out, and the sheet scrolls instead
 
@@ -208,10 +210,10 @@ def figure(name, caption, spec):
         ["-" if row[column] is None else SHOWN[column][1].format(row[column]) for column in shown]
         for row in rows
     ]
-    titles = ["#" * (column not in ("panel", "model")) + SHOWN[column][0] for column in shown]
     if not rows:
         text = "Nothing was measured that this figure could show."
         return f'<figure id="{key}"><h3>{title}</h3><figcaption><p>{text}</p></figcaption></figure>'
+    titles = ["#" * (SHOWN[column][1] != "{}") + SHOWN[column][0] for column in shown]  # numbers have formats
     details = (
         f"<details><summary>The numbers behind it ({len(rows):,} rows)</summary>"
         f"{table(f'Numbers behind {name}', titles, numbers)}</details>"

@@ -10,6 +10,7 @@ import yaml
 from patchwork.catalogue import pick, suggest
 from patchwork.urls import is_url
 
+NO_PATCHES = "adversarial patches need images to be crafted on: add `patches: {data: DATASET}`"
 NUMBER_AS_TEXT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -96,6 +97,7 @@ def shape_problems(config, schema, lines):
 def name_problems(config, lines, perturbations):
     """Names that stand for nothing, levels out of range, entries that contradict themselves."""
     datasets, models, runs = config["datasets"], config["models"], config.get("runs", {})
+    crafted_on = config.get("patches", {}).get("data")
     problems = []
 
     def look_up(keys, wanted, entries):
@@ -106,9 +108,17 @@ def name_problems(config, lines, perturbations):
             return []
 
     for name, study in config["studies"].items():
-        look_up(["studies", name, "datasets"], study["datasets"], datasets)
+        evaluated_on = look_up(["studies", name, "datasets"], study["datasets"], datasets)
         look_up(["studies", name, "models"], study["models"], models)
-        look_up(["studies", name, "perturbations"], study["perturbations"], perturbations)
+        chosen = look_up(["studies", name, "perturbations"], study["perturbations"], perturbations)
+        if any("patches" in perturbations[each].get("needs", []) for each in chosen):
+            if crafted_on is None:
+                problems.append(f"{lines.of(['studies', name, 'perturbations'])}: {NO_PATCHES}")
+            if crafted_on in evaluated_on:
+                problems.append(
+                    f"{lines.of(['studies', name, 'datasets'])}: patches are crafted on {crafted_on} and "
+                    "cannot be evaluated on it, too: choose another patches.data"
+                )
     for name, entry in models.items():
         where = ["models", name]
         if "run" in entry and entry["run"] not in runs:
@@ -125,6 +135,8 @@ def name_problems(config, lines, perturbations):
                 problems.append(f"{lines.of(['runs', name, key])}: {unknown(run[key], entries)}")
     if config.get("reference", next(iter(models))) not in models:
         problems.append(f"{lines.of(['reference'])}: {unknown(config['reference'], models)}")
+    if crafted_on not in {*datasets, None}:
+        problems.append(f"{lines.of(['patches', 'data'])}: {unknown(crafted_on, datasets)}")
     if config["pixels"]["crop"] > config["pixels"]["resize"]:
         problems.append(
             f"{lines.of(['pixels', 'crop'])} is larger than pixels.resize, so nothing could be cropped"

@@ -5,6 +5,7 @@ import importlib
 import inspect
 
 import numpy as np
+import safetensors.torch
 import torch
 
 from patchwork import noise
@@ -28,10 +29,10 @@ class View:
     data: packed.Packed. dataset: its name, for the random numbers. perturbation: a file in perturbations/.
     variant: one of its VARIANTS. device: where the images are perturbed. settings: values for its SETTINGS
     that differ from its own. needs: {name: path} for what it lists in NEEDS: a .npy file with a row per
-    image, anything else as the path that it is.
+    image, a .safetensors file as a dict of tensors, anything else as the path that it is.
 
-    The functions of a perturbation are given what their parameters name: images, labels, paths, level, noise,
-    variant, model, what NEEDS lists and what SETTINGS sets.
+    The functions of a perturbation are given what their parameters name: images, labels, paths, level, seed,
+    noise, variant, model, what NEEDS lists and what SETTINGS sets.
     """
 
     def __init__(self, data, dataset, perturbation, variant, device="cpu", settings=None, needs=None):
@@ -41,12 +42,14 @@ class View:
         self.settings = getattr(self.module, "SETTINGS", {}) | (settings or {})
         # `plain` stands for a perturbation without variants and decides nothing
         self.arguments = ({"variant": variant} if hasattr(self.module, "VARIANTS") else {}) | self.settings
-        self.arrays, self.paths = {}, {}
+        self.arrays, self.files = {}, {}
         for name, path in (needs or {}).items():
             if str(path).endswith(".npy"):
                 self.arrays[name] = np.load(path, mmap_mode="r")
+            elif str(path).endswith(".safetensors"):
+                self.files[name] = safetensors.torch.load_file(path, str(self.device))
             else:
-                self.paths[name] = path
+                self.files[name] = path
 
     def batch(self, first, last):
         """Images first..last as a Batch."""
@@ -73,8 +76,9 @@ class View:
     def call(self, function, batch, level, seed, **more):
         """Call a function of the perturbation with what its parameters name."""
         function = getattr(self.module, function)
-        given = {"images": batch.images, "labels": batch.labels, "paths": batch.paths, "level": level}
-        given |= {"noise": self.noise(batch, seed), **batch.needs, **self.paths, **self.arguments, **more}
+        given = {"images": batch.images, "labels": batch.labels, "paths": batch.paths, **batch.needs}
+        given |= {"level": level, "seed": seed, "noise": self.noise(batch, seed)}
+        given |= {**self.files, **self.arguments, **more}
         return function(**{name: given[name] for name in inspect.signature(function).parameters})
 
     def perturb(self, batch, level, seed, model=None):

@@ -1,0 +1,66 @@
+"""Top-1 accuracy of each model under the adversarial patches of each.
+
+A row is the model that patches were crafted on, a column the model that sees them; a panel is a dataset,
+where patches lie, and the share of the image that they cover. The number in a cell is the share of images,
+in percent, whose class the model still ranks first, as a mean over the seeds, each of which has a patch of
+its own: the darker, the fewer. Framed cells are the white box, where a model sees the patch that was
+crafted on itself; the others are attacks by transfer. The tooltip and the table give 95 % Wilson intervals
+over images, the standard deviation over seeds, and the points lost against untouched images, which include
+what any patch costs by hiding what it lies on.
+"""
+
+import altair as alt
+
+from patchwork import theme
+
+FAMILY = "patch"
+SQL = """
+SELECT *, concat_ws(' · ', dataset, lies, format('{:g} %', 100 * level)) AS panel
+FROM patch_transfer
+WHERE NOT clean
+ORDER BY dataset, perturbation, level, crafted_on, model
+"""
+CELL_PIXELS, FEW_MODELS = 44, 8
+
+
+def chart(cells):
+    names = sorted({*cells["crafted_on"].to_pylist(), *cells["model"].to_pylist()})
+    panels = list(dict.fromkeys(cells["panel"].to_pylist()))
+    base = alt.Chart(cells).encode(
+        x=alt.X("model:N", sort=names, title="seen by", axis=alt.Axis(labelAngle=-40)),
+        y=alt.Y("crafted_on:N", sort=names, title="crafted on", axis=alt.Axis(grid=False)),
+    )
+    colour = alt.Color("top1:Q", title="top-1", scale=alt.Scale(domain=[0, 1], scheme="blues", reverse=True))
+    boxes = (
+        base.mark_rect(stroke="#868c95")
+        .transform_calculate(interval="format(datum.low, '.1%') + ' to ' + format(datum.high, '.1%')")
+        .encode(
+            color=colour.legend(format="%", orient="right"),
+            strokeWidth=alt.when("datum.white_box").then(alt.value(2.5)).otherwise(alt.value(0)),
+            tooltip=[
+                alt.Tooltip("crafted_on:N", title="crafted on"),
+                alt.Tooltip("model:N", title="seen by"),
+                alt.Tooltip("panel:N", title="shown"),
+                alt.Tooltip("top1:Q", title="top-1", format=".1%"),
+                alt.Tooltip("interval:N", title="95 % interval"),
+                alt.Tooltip("seed_spread:Q", title="spread over seeds", format=".2%"),
+                alt.Tooltip("fall:Q", title="points lost", format=".1f"),
+                alt.Tooltip("images:Q", format=","),
+                alt.Tooltip("seeds:Q"),
+            ],
+        )
+    )
+    numbers = base.mark_text(fontSize=12).encode(
+        text=alt.Text("percent:N"),
+        color=alt.when("datum.top1 < 0.5").then(alt.value("white")).otherwise(alt.value("black")),
+    )
+    numbers = numbers.transform_calculate(percent="format(100 * datum.top1, '.0f')")
+    return (
+        alt.layer(boxes, numbers)
+        .properties(width=alt.Step(CELL_PIXELS), height=alt.Step(CELL_PIXELS))
+        .facet(facet=alt.Facet("panel:N", sort=panels), columns=3 if len(names) <= FEW_MODELS else 1)
+        .resolve_axis(x="independent", y="independent")
+        .properties(
+            title=alt.Title("Accuracy under the patches of each model", subtitle=theme.sampled(cells))
+        )
+    )

@@ -1,0 +1,33 @@
+"""What is told before any job runs, not by the first job that stumbles over it. No rules here."""
+
+from itertools import product
+
+
+def missing_files():
+    """The files that config entries name and that are not there, a line each."""
+    for kind, names, keys in [
+        ("datasets", asked_folders, ["classes", "columns"]),
+        ("models", asked_models, ["weights"]),
+    ]:
+        for name, key in product(names, keys):
+            file = config[kind][name].get(key, "")
+            if file and not is_url(file) and not os.path.isfile(file):
+                yield f"{kind}.{name}.{key}: there is no file {file}"
+
+
+def shared_images():
+    """The datasets that hold images on which patches are crafted, a line each."""
+    for data, dataset in product(crafting, sorted({attack["dataset"] for attack in attacks})):
+        first, second = datasets[data], datasets[dataset]
+        if "root" in first and "root" in second and (image := folders.shared(first, second)):
+            yield (
+                f"patches.data: {data} holds {image}, which is also in {dataset}, where patches are evaluated: "
+                "craft them on other images, such as the training set"
+            )
+
+
+if workflow.is_main_process:
+    for dataset in asked_folders:
+        folder_origin(dataset)
+    if wrong := [*missing_files(), *shared_images()]:
+        raise WorkflowError("\n".join(wrong))
