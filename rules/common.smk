@@ -43,7 +43,12 @@ figures = {
     if figure.get("family", "all") in families | {"all"}
 }
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
-asked_models = sorted({strip["model"] for strip in asked})
+salient = [
+    strip
+    for strip in asked
+    if "saliency" in perturbations["{perturbation}/{variant}".format(**strip)].get("needs", [])
+]
+asked_models = sorted({strip["model"] for strip in asked} | {config["saliency"]["model"] for _ in salient})
 asked_runs = sorted({models[name]["run"] for name in asked_models if "run" in models[name]})
 asked_folders = sorted({strip["dataset"] for strip in asked} | {runs[run]["data"] for run in asked_runs})
 
@@ -63,6 +68,13 @@ def perturbation(name):
     if name not in perturbations:
         raise WorkflowError(settings.unknown(name, perturbations))
     return perturbations[name]
+
+
+def saliency_model():
+    """The model whose attention tells what is salient."""
+    if "saliency" not in config:
+        raise WorkflowError(f"config: {settings.NO_SALIENCY}")
+    return config["saliency"]["model"]
 
 
 def strip_cells(name):

@@ -24,7 +24,7 @@ def needs(wildcards):
 
 
 # What a perturbation may need beside images: where it is, by wildcards.
-NEEDS = {}
+NEEDS = {"saliency": lambda w: f"results/saliency/{w.dataset}.npy"}
 
 
 def sheet_models(wildcards):
@@ -57,6 +57,8 @@ def everything():
         *paths("results/images/{dataset}.parquet"),
         *(checkpoints(run)[-1] for run in asked_runs),
         *(weights(model) for model in asked_models),
+        *paths("results/saliency/{dataset}.npy", salient),
+        *paths("results/foreground/{dataset}.parquet", salient),
         *paths(STRIP),
         *sheets,
         "results/warehouse.duckdb",

@@ -26,6 +26,8 @@ SHOWN = {
     "panel": ("shown", "{}"),
     "model": ("model", "{}"),
     "level": ("level", "{:g}"),
+    "kind": ("foreground", "{}"),
+    "jaccard": ("mean Jaccard index", "{:.1%}"),
     "lost": ("pixels lost", "{:.1%}"),
     "top1": ("top-1", "{:.1%}"),
     "low": ("95 % from", "{:.1%}"),
@@ -200,7 +202,7 @@ def figure(name, caption, spec):
         ["-" if row[column] is None else SHOWN[column][1].format(row[column]) for column in shown]
         for row in rows
     ]
-    titles = ["#" * (column not in ("panel", "model")) + SHOWN[column][0] for column in shown]
+    titles = ["#" * (column not in ("panel", "model", "kind")) + SHOWN[column][0] for column in shown]
     details = (
         f"<details><summary>The numbers behind it ({len(rows):,} rows)</summary>"
         f"{table(f'Numbers behind {name}', titles, numbers)}</details>"
