@@ -46,12 +46,19 @@ figures = {
 }
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
 reference = config.get("reference", next(name for name in models if any(s["model"] == name for s in asked)))
-attacks = [
-    strip
-    for strip in asked
-    if "patches" in perturbations["{perturbation}/{variant}".format(**strip)].get("needs", [])
-]
-asked_models = sorted({strip["model"] for strip in asked} | {attack["variant"] for attack in attacks})
+
+
+def needing(need):
+    """The strips whose perturbation lists `need` in its NEEDS."""
+    return [s for s in asked if need in perturbations[f"{s['perturbation']}/{s['variant']}"].get("needs", [])]
+
+
+attacks, salient = needing("patches"), needing("saliency")
+asked_models = sorted(
+    {strip["model"] for strip in asked}
+    | {attack["variant"] for attack in attacks}
+    | {config["saliency"]["model"] for _ in salient}
+)
 asked_runs = sorted({models[name]["run"] for name in asked_models if "run" in models[name]})
 crafting = [config["patches"]["data"]] if attacks else []
 asked_folders = sorted(
@@ -74,6 +81,13 @@ def perturbation(name):
     if name not in perturbations:
         raise WorkflowError(settings.unknown(name, perturbations))
     return perturbations[name]
+
+
+def saliency_model():
+    """The model whose attention tells what is salient."""
+    if "saliency" not in config:
+        raise WorkflowError(f"config: {settings.NO_SALIENCY}")
+    return config["saliency"]["model"]
 
 
 def strip_cells(name):

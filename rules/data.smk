@@ -43,6 +43,56 @@ rule pack_images:
         "../scripts/pack_images.py"
 
 
+rule map_saliency:
+    """How salient each tile of each image is: the attention of one model's class token, as a rank."""
+    input:
+        images="results/images/{dataset}.npy",
+        index="results/images/{dataset}.parquet",
+        weights=lambda w: weights(saliency_model()),
+    output:
+        "results/saliency/{dataset}.npy",
+    log:
+        "logs/map_saliency/{dataset}.log",
+    benchmark:
+        "benchmarks/map_saliency/{dataset}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: 4
+    resources:
+        gpu=gpus,
+    params:
+        origin=lambda w: saliency_origin(w.dataset),
+        model=lambda w: facts(models[saliency_model()]),
+        head=lambda w: config["saliency"]["head"],
+        grid=lambda w: config["saliency"]["grid"],
+        compute=compute,
+    script:
+        "../scripts/map_saliency.py"
+
+
+rule score_foreground:
+    """How well the most salient tiles agree with the true masks of the objects, where a dataset has masks."""
+    input:
+        saliency="results/saliency/{dataset}.npy",
+        index="results/images/{dataset}.parquet",
+        folder=lambda w: ancient(image_folder(w.dataset)),
+        columns=lambda w: image_columns(w.dataset),
+    output:
+        "results/foreground/{dataset}.parquet",
+    log:
+        "logs/score_foreground/{dataset}.log",
+    benchmark:
+        "benchmarks/score_foreground/{dataset}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    params:
+        origin=lambda w: foreground_origin(w.dataset),
+        pixels=config["pixels"],
+    script:
+        "../scripts/score_foreground.py"
+
+
 rule fetch_weights:
     """Weights from the hub, a URL or a file. The only rule that touches the network; it runs where Snakemake runs."""
     input:

@@ -70,8 +70,20 @@ def weights_origin(model):
     return digest([facts(models[model]), made])
 
 
+@cache
+def saliency_origin(dataset):
+    decides = [weights_origin(saliency_model()), config["saliency"]["head"], config["saliency"]["grid"]]
+    return digest([images_origin(dataset), decides, compute["dtype"], program("map_saliency.py")])
+
+
+@cache
+def foreground_origin(dataset):
+    return digest([saliency_origin(dataset), program("score_foreground.py")])
+
+
 # What decides the files of NEEDS, by wildcards.
 NEEDS_ORIGINS = {
+    "saliency": lambda w: saliency_origin(w.dataset),
     # Not levels and seeds: each has a patch of its own, which is the same whatever others there are.
     "patches": lambda w: patches_origin(w.perturbation, w.variant),
 }
@@ -102,5 +114,6 @@ def report_origin():
         ]
         for strip in asked
     ]
+    foregrounds = [foreground_origin(strip["dataset"]) for strip in salient]
     marts = [Path(HERE, "reports", name).read_text() for name in ("marts.sql", "checks.sql")]
-    return digest([strips, program("build_warehouse.py"), marts])
+    return digest([strips, foregrounds, program("build_warehouse.py"), marts])

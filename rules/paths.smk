@@ -28,6 +28,7 @@ def needs(wildcards):
 
 # What a perturbation may need beside images: where it is, by wildcards.
 NEEDS = {
+    "saliency": lambda w: f"results/saliency/{w.dataset}.npy",
     # A variant of these perturbations is the model that the patch was crafted on.
     "patches": lambda w: PATCHES.format(perturbation=w.perturbation, model=w.variant),
 }
@@ -72,6 +73,7 @@ def everything():
         *(checkpoints(run)[-1] for run in asked_runs),
         *(weights(model) for model in asked_models),
         *(file for strip in asked for file in needs(SimpleNamespace(**strip)).values()),
+        *paths("results/foreground/{dataset}.parquet", salient),
         *paths(STRIP),
         *sheets,
         "results/warehouse.duckdb",

@@ -3,6 +3,7 @@ rule build_warehouse:
     input:
         predictions=paths(STRIP),
         indexes=paths("results/images/{dataset}.parquet"),
+        foregrounds=paths("results/foreground/{dataset}.parquet", salient),
         marts=here("reports/marts.sql"),
         checks=here("reports/checks.sql"),
     output:
@@ -19,6 +20,7 @@ rule build_warehouse:
     params:
         code=program("build_warehouse.py"),
         origin=report_origin(),
+        saliency=config.get("saliency"),
         asked=[strip | {"cells": strip_cells("{perturbation}/{variant}".format(**strip))} for strip in asked],
         reference=reference,
     script:

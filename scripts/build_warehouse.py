@@ -12,5 +12,15 @@ given, params = snakemake.input, snakemake.params
 marts, checks = Path(given.marts).read_text(), Path(given.checks).read_text()
 limits = snakemake.threads, snakemake.resources.mem_mb
 with files.whole(snakemake.output[0]) as path:
-    sources = given.predictions, given.indexes, params.asked, params.reference
-    warehouse.build(path, *sources, marts, checks, *limits)
+    warehouse.build(
+        path,
+        given.predictions,
+        given.indexes,
+        params.asked,
+        params.reference,
+        marts,
+        checks,
+        *limits,
+        foregrounds=given.get("foregrounds", []),
+        saliency=params.saliency,
+    )

@@ -63,15 +63,17 @@ class Model(nn.Module):
             raise ValueError(f"{type(self.net).__name__} has no class token in its blocks") from error
         return [(prefix, patch) for patch, prefix in blocks]
 
-    def attention(self, pixels):
+    def attention(self, pixels, last=None):
         """The attention of each block after its softmax: a list of [N, heads, tokens, tokens].
 
+        last: only of so many blocks at the end; nothing is formed of the others.
         Raises ValueError for a network whose blocks do not attend.
         """
         blocks = getattr(self.net, "blocks", [])
         blocks = [block for block in blocks if hasattr(getattr(block, "attn", None), "fused_attn")]
         if not blocks:
             raise ValueError(f"{type(self.net).__name__} has no blocks with a ViT's attention")
+        blocks = blocks[-last:] if last else blocks
         found, hooks, fused = [], [], [block.attn.fused_attn for block in blocks]
         for block in blocks:
             block.attn.fused_attn = False  # the fused kernel never forms the attention matrix

@@ -27,6 +27,8 @@ SHOWN = {
     "crafted_on": ("crafted on", "{}"),
     "model": ("model", "{}"),
     "level": ("level", "{:g}"),
+    "kind": ("foreground", "{}"),
+    "jaccard": ("mean Jaccard index", "{:.1%}"),
     "lost": ("pixels lost", "{:.1%}"),
     "top1": ("top-1", "{:.1%}"),
     "low": ("95 % from", "{:.1%}"),

@@ -11,6 +11,7 @@ from patchwork.catalogue import pick, suggest
 from patchwork.urls import is_url
 
 NO_PATCHES = "adversarial patches need images to be crafted on: add `patches: {data: DATASET}`"
+NO_SALIENCY = "what is salient is told by the attention of a model; add `saliency: {model: NAME}`"
 NUMBER_AS_TEXT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -111,7 +112,8 @@ def name_problems(config, lines, perturbations):
         evaluated_on = look_up(["studies", name, "datasets"], study["datasets"], datasets)
         look_up(["studies", name, "models"], study["models"], models)
         chosen = look_up(["studies", name, "perturbations"], study["perturbations"], perturbations)
-        if any("patches" in perturbations[each].get("needs", []) for each in chosen):
+        needs = {need for each in chosen for need in perturbations[each].get("needs", [])}
+        if "patches" in needs:
             if crafted_on is None:
                 problems.append(f"{lines.of(['studies', name, 'perturbations'])}: {NO_PATCHES}")
             if crafted_on in evaluated_on:
@@ -119,6 +121,8 @@ def name_problems(config, lines, perturbations):
                     f"{lines.of(['studies', name, 'datasets'])}: patches are crafted on {crafted_on} and "
                     "cannot be evaluated on it, too: choose another patches.data"
                 )
+        if "saliency" in needs and "saliency" not in config:
+            problems.append(f"{lines.of(['studies', name, 'perturbations'])}: {NO_SALIENCY}")
     for name, entry in models.items():
         where = ["models", name]
         if "run" in entry and entry["run"] not in runs:
@@ -141,6 +145,7 @@ def name_problems(config, lines, perturbations):
         problems.append(
             f"{lines.of(['pixels', 'crop'])} is larger than pixels.resize, so nothing could be cropped"
         )
+    problems += [f"{lines.of(keys)}: {problem}" for keys, problem in saliency_problems(config)]
     named = {alias: entry for name, entry in perturbations.items() for alias in (name, name.split("/")[0])}
     for name, chosen in config.get("settings", {}).items():
         found = setting_problems(chosen, named[name]) if name in named else [unknown(name, named)]
@@ -149,6 +154,16 @@ def name_problems(config, lines, perturbations):
         found = level_problems(levels, named[name]) if name in named else [unknown(name, named)]
         problems += [f"{lines.of(['levels', name])}: {problem}" for problem in found]
     return problems
+
+
+def saliency_problems(config):
+    """What is wrong with the map of saliency, as (keys, problem)."""
+    if "saliency" in config:
+        model, grid = config["saliency"]["model"], config["saliency"].get("grid", "1x1")
+        if model not in config["models"]:
+            yield ["saliency", "model"], unknown(model, config["models"])
+        if max(map(int, grid.split("x"))) > config["pixels"]["crop"]:
+            yield ["saliency", "grid"], "has more tiles along a side than pixels.crop has pixels"
 
 
 def unknown(name, known):

@@ -10,6 +10,7 @@ import altair as alt
 # of 3:1 to the white and to the dark page. With its shape each of 56 models has a look of its own.
 COLOURS = ["#4184de", "#df620b", "#039775", "#c06bb1", "#9d04ff", "#f50244", "#527835", "#bc0cb3"]
 STATES = ["#b9c4d0", "#8e7cc3", "#2c3440"]  # of tokens: untouched, cut, lost; they are no models
+PALE = "#868c95"  # of what a curve is compared with
 SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right"]
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 WIDTH, HEIGHT, PANEL_COLUMNS = 380, 260, 2
@@ -51,8 +52,8 @@ def theme():
         "style": {
             "interval": {"strokeWidth": 1.5},
             "spread": {"strokeWidth": 0},
-            "chance": {"color": "#868c95", "strokeDash": [4, 4], "strokeWidth": 1},
-            "chance-label": {"color": "#868c95", "fontSize": 11, "align": "left", "dy": -6, "dx": 2},
+            "chance": {"color": PALE, "strokeDash": [4, 4], "strokeWidth": 1},
+            "chance-label": {"color": PALE, "fontSize": 11, "align": "left", "dy": -6, "dx": 2},
         },
     }
     return alt.theme.ThemeConfig(config=config)

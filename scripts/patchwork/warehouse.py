@@ -20,18 +20,41 @@ ASKED = pa.schema(
         ("clean", pa.bool_()),  # the first level of a strip
     ]
 )
+FOREGROUND = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("image", pa.int32()),
+        ("level", pa.float32()),  # share of the attention that the foreground holds at least
+        ("jaccard", pa.float32()),
+        ("random", pa.float32()),  # of as many tiles at random
+    ]
+)
+SALIENCY = pa.schema([("model", pa.string()), ("head", pa.string()), ("grid", pa.string())])
 REFUSED = pa.schema([*(ASKED.field(name) for name in [*STRIP, "level"]), ("reason", pa.string())])
 SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, "level"])
 SHOWN_ROWS = 3
 
 
-def build(path, predictions, indexes, asked, reference, marts, checks, threads, memory_mb):
+def build(
+    path,
+    predictions,
+    indexes,
+    asked,
+    reference,
+    marts,
+    checks,
+    threads,
+    memory_mb,
+    foregrounds=(),
+    saliency=None,
+):
     """Write a warehouse to `path`, which must not exist.
 
     predictions, indexes: lists of parquet files, .../dataset/model/perturbation/variant.parquet and
     .../dataset.parquet. asked: the strips that the config asks for, dicts with the names of ASKED and
     `cells` [(level, seed)], clean level first. reference: the model that others are compared with. marts,
-    checks: SQL.
+    checks: SQL. foregrounds: parquet files of foreground.SCORES, .../dataset.parquet. saliency: {model, head,
+    grid} of the config, if it has it.
     Raises ValueError with the comment of the first check that finds something.
     """
     with duckdb.connect(path) as db:
@@ -41,6 +64,11 @@ def build(path, predictions, indexes, asked, reference, marts, checks, threads, 
         db.execute("CREATE TABLE asked AS FROM asked_cells")
         db.register("refused_levels", refused_levels(predictions))
         db.execute("CREATE TABLE refused AS FROM refused_levels")
+        db.register("foreground_scores", foreground_scores(foregrounds))
+        db.execute("CREATE TABLE foreground AS FROM foreground_scores")
+        told = [{name: str(value) for name, value in saliency.items()}] if saliency else []
+        db.register("saliency_told", pa.Table.from_pylist(told, SALIENCY))
+        db.execute("CREATE TABLE saliency AS FROM saliency_told")
         db.execute("DELETE FROM asked WHERE EXISTS (FROM refused WHERE " + SAME_LEVEL + ")")
         db.execute("CREATE TABLE sources (name VARCHAR, files VARCHAR[])")
         sources = [("predictions", list(map(str, predictions))), ("indexes", list(map(str, indexes)))]
@@ -75,6 +103,15 @@ def refused_levels(predictions):
         refused = json.loads(metadata.get(b"refused", b"[]"))
         rows += [strip | {"level": level, "reason": reason} for level, reason in refused]
     return pa.Table.from_pylist(rows, REFUSED)
+
+
+def foreground_scores(paths):
+    """Jaccard indices of foregrounds, a table of FOREGROUND."""
+    tables = [FOREGROUND.empty_table()]
+    for path in map(Path, paths):
+        scores = pq.read_table(path)
+        tables.append(scores.add_column(0, "dataset", [[path.stem] * len(scores)]).cast(FOREGROUND))
+    return pa.concat_tables(tables)
 
 
 def computations(predictions):

@@ -1,0 +1,82 @@
+"""Is the foreground the object? Salient patches and true masks.
+
+From left to right, the share of the attention of the class token that the foreground holds at least: of all
+sets of patches that do, the smallest. Upwards, the Jaccard index (intersection over union) of that foreground
+and the true mask of the object, counted in pixels, as a mean over the images that have a mask. For
+comparison, the same for as many patches of the image chosen at random: only what is above that has been found
+by attention. Patches are coarser than masks, so even the best choice of patches would not reach 100 %.
+A panel is a dataset. Upright bars are 95 % intervals of the mean over images (normal approximation).
+"""
+
+import altair as alt
+
+from patchwork import theme
+
+FAMILY = "saliency"
+SQL = """
+WITH scores AS (
+    UNPIVOT (SELECT dataset, level, image, jaccard AS attention, random FROM foreground)
+    ON attention, random INTO NAME kind VALUE score
+)
+SELECT
+    dataset AS panel,
+    (SELECT model FROM saliency) AS model,
+    kind,
+    round(level::DOUBLE, 6) AS level,
+    avg(score) AS jaccard,
+    greatest(0, avg(score) - 1.959964 * stddev_samp(score) / sqrt(count(*))) AS low,
+    least(1, avg(score) + 1.959964 * stddev_samp(score) / sqrt(count(*))) AS high,
+    count(*) AS images
+FROM scores
+GROUP BY dataset, kind, level
+ORDER BY panel, kind, level
+"""
+
+
+def chart(cells):
+    kinds = ["attention", "random"]
+    base = alt.Chart(cells).encode(
+        x=alt.X(
+            "level:Q",
+            title="attention in the foreground",
+            scale=alt.Scale(domain=[0, 1]),
+            axis=alt.Axis(format="%", tickCount=5),
+        ),
+        color=alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[theme.COLOURS[0], theme.PALE])),
+    )
+    mean = alt.Y(
+        "jaccard:Q",
+        title="mean Jaccard index",
+        scale=alt.Scale(domain=[0, 1]),
+        axis=alt.Axis(format="%"),
+    )
+    dash = alt.StrokeDash("kind:N", scale=alt.Scale(domain=kinds, range=[[1, 0], [4, 4]]))
+    tooltip = [
+        alt.Tooltip("kind:N", title="patches"),
+        alt.Tooltip("model:N", title="attention of"),
+        alt.Tooltip("level:Q", title="attention in them", format=".0%"),
+        alt.Tooltip("jaccard:Q", title="mean Jaccard index", format=".1%"),
+        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
+        alt.Tooltip("high:Q", title="to", format=".1%"),
+        alt.Tooltip("images:Q", format=","),
+    ]
+    layers = [
+        base.mark_line().encode(y=mean, strokeDash=dash),
+        base.mark_rule(style="interval").encode(y="low:Q", y2="high:Q"),
+        base.mark_point(opacity=1).encode(y=mean, tooltip=tooltip),
+    ]
+    panels = list(dict.fromkeys(cells["panel"].to_pylist()))
+    images = {row["panel"]: row["images"] for row in cells.to_pylist()}
+    return (
+        alt.layer(*layers)
+        .properties(width=theme.WIDTH, height=theme.HEIGHT)
+        .facet(facet=alt.Facet("panel:N", sort=panels), columns=min(theme.PANEL_COLUMNS, max(1, len(panels))))
+        .resolve_axis(x="independent")
+        .properties(
+            title=alt.Title(
+                "Foreground and true masks",
+                subtitle=[f"{panel}: {images[panel]:,} images with a mask" for panel in panels]
+                or ["no dataset has masks"],
+            )
+        )
+    )
