@@ -24,8 +24,8 @@ def perturbation_program(script, wildcards):
 
 
 def facts(entry):
-    """A config entry without its family, on which no result depends."""
-    return {key: entry[key] for key in sorted(entry) if key != "family"}
+    """A config entry without its family, on which no result depends, and without what only perturbations need."""
+    return {key: entry[key] for key in sorted(entry) if key not in ("family", *NEEDS)}
 
 
 @cache
@@ -71,13 +71,18 @@ def weights_origin(model):
     return digest([facts(models[model]), made])
 
 
+def imagenet_c_origin(wildcards):
+    """The folders and their times; the millions of files in them are taken to stay as they were published."""
+    return [[str(f), f.stat().st_mtime_ns] for f in severity_folders(wildcards) if f.is_dir()]
+
+
 # What decides the files of NEEDS, by wildcards.
-NEEDS_ORIGINS = {}
+NEEDS_ORIGINS = {"imagenet_c": imagenet_c_origin}
 
 
 def needs_origin(wildcards):
-    listed = perturbation(f"{wildcards.perturbation}/{wildcards.variant}").get("needs", [])
-    return {need: NEEDS_ORIGINS[need](wildcards) for need in listed}
+    """The origin of each of the files that `needs` names."""
+    return {need: NEEDS_ORIGINS[need](wildcards) for need in needs(wildcards)}
 
 
 @cache
@@ -99,7 +104,7 @@ def report_origin():
 
 
 def missing_files():
-    """The files that config entries name and that are not there, a line each."""
+    """The files and folders that config entries name and that are not there, a line each."""
     for kind, names, keys in [
         ("datasets", asked_folders, ["classes", "columns"]),
         ("models", asked_models, ["weights"]),
@@ -108,11 +113,15 @@ def missing_files():
             file = config[kind][name].get(key, "")
             if file and not is_url(file) and not os.path.isfile(file):
                 yield f"{kind}.{name}.{key}: there is no file {file}"
+    for strip in (SimpleNamespace(**strip) for strip in asked if strip["perturbation"] == "corrupt"):
+        for folder in severity_folders(strip):
+            if not folder.is_dir():
+                yield f"datasets.{strip.dataset}.imagenet_c: there is no folder {folder}"
 
 
 # What is missing is told before any job runs, not by the first job that needs it.
 if workflow.is_main_process:
     for dataset in asked_folders:
         folder_origin(dataset)
-    if missing := [*missing_files()]:
+    if missing := dict.fromkeys(missing_files()):
         raise WorkflowError("\n".join(missing))

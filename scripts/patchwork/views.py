@@ -28,7 +28,7 @@ class View:
     data: packed.Packed. dataset: its name, for the random numbers. perturbation: a file in perturbations/.
     variant: one of its VARIANTS. device: where the images are perturbed. settings: values for its SETTINGS
     that differ from its own. needs: {name: path} for what it lists in NEEDS: a .npy file with a row per
-    image, anything else as the path that it is.
+    image, anything else as the path that it is. What the dataset does not have of them is None.
 
     The functions of a perturbation are given what their parameters name: images, labels, paths, level, noise,
     variant, model, what NEEDS lists and what SETTINGS sets.
@@ -41,7 +41,7 @@ class View:
         self.settings = getattr(self.module, "SETTINGS", {}) | (settings or {})
         # `plain` stands for a perturbation without variants and decides nothing
         self.arguments = ({"variant": variant} if hasattr(self.module, "VARIANTS") else {}) | self.settings
-        self.arrays, self.paths = {}, {}
+        self.arrays, self.paths = {}, dict.fromkeys(getattr(self.module, "NEEDS", []))
         for name, path in (needs or {}).items():
             if str(path).endswith(".npy"):
                 self.arrays[name] = np.load(path, mmap_mode="r")
@@ -73,7 +73,7 @@ class View:
         """Call a function of the perturbation with what its parameters name."""
         function = getattr(self.module, function)
         given = {"images": batch.images, "labels": batch.labels, "paths": batch.paths, "level": level}
-        given |= {"noise": self.noise(batch, seed), **batch.needs, **self.paths, **self.arguments, **more}
+        given |= {"noise": self.noise(batch, seed), **self.paths, **batch.needs, **self.arguments, **more}
         return function(**{name: given[name] for name in inspect.signature(function).parameters})
 
     def perturb(self, batch, level, seed, model=None):
