@@ -25,8 +25,9 @@ test: .venv/test
 test-slow: .venv/test
 	$(VENV)/python -m pytest -m slow
 
-benchmark: .venv/run
+benchmark: .venv/test
 	PATCHWORK_IMAGES=$(PATCHWORK_IMAGES) $(VENV)/python tests/benchmark.py
+	$(VENV)/python tests/benchmark_corruptions.py
 
 format: .venv/test
 	$(VENV)/ruff check --fix .
@@ -36,12 +37,13 @@ format: .venv/test
 clean:
 	rm -rf .venv
 
-.venv/run: requirements.txt constraints.txt
+.venv/run: requirements.txt requirements-alone.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Patchwork needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
 	@echo "Setting up .venv: some minutes, mostly for torch"
 	$(PYTHON) -m venv .venv
 	$(VENV)/python -m pip install --disable-pip-version-check --requirement requirements.txt --constraint constraints.txt
+	$(VENV)/python -m pip install --disable-pip-version-check --no-deps --requirement requirements-alone.txt
 	@touch $@
 
 .venv/test: .venv/run requirements-test.txt requirements-test-alone.txt

@@ -23,8 +23,8 @@ def perturbation_program(script, wildcards):
 
 
 def facts(entry):
-    """A config entry without its family, on which no result depends."""
-    return {key: entry[key] for key in sorted(entry) if key != "family"}
+    """A config entry without its family, on which no result depends, and without what only perturbations need."""
+    return {key: entry[key] for key in sorted(entry) if key not in ("family", *NEEDS)}
 
 
 @cache
@@ -81,8 +81,13 @@ def foreground_origin(dataset):
     return digest([saliency_origin(dataset), program("score_foreground.py")])
 
 
-# What decides the files of NEEDS, by wildcards.
+def imagenet_c_origin(wildcards):
+    """The folders and their times; the millions of files in them are taken to stay as they were published."""
+    return [[str(f), f.stat().st_mtime_ns] for f in severity_folders(wildcards) if f.is_dir()]
+
+
 NEEDS_ORIGINS = {
+    "imagenet_c": imagenet_c_origin,
     "saliency": lambda w: saliency_origin(w.dataset),
     # Not levels and seeds: each has a patch of its own, which is the same whatever others there are.
     "patches": lambda w: patches_origin(w.perturbation, w.variant),
@@ -95,9 +100,12 @@ def patches_origin(perturbation, model):
     return digest([weights_origin(model), images_origin(config["patches"]["data"]), config["patches"], code])
 
 
+# What decides the files of NEEDS, by wildcards.
+
+
 def needs_origin(wildcards):
-    listed = perturbation(f"{wildcards.perturbation}/{wildcards.variant}").get("needs", [])
-    return {need: NEEDS_ORIGINS[need](wildcards) for need in listed}
+    """The origin of each of the files that `needs` names."""
+    return {need: NEEDS_ORIGINS[need](wildcards) for need in needs(wildcards)}
 
 
 @cache

@@ -21,13 +21,27 @@ sheets = {SHEET.format(**strip): strip for strip in reversed(asked)}  # of the f
 
 
 def needs(wildcards):
-    """The files that a perturbation lists in NEEDS."""
+    """The files that a perturbation lists in NEEDS, as far as the dataset has them."""
     listed = perturbation(f"{wildcards.perturbation}/{wildcards.variant}").get("needs", [])
-    return {need: NEEDS[need](wildcards) for need in listed}
+    found = {need: NEEDS[need](wildcards) for need in listed}
+    return {need: path for need, path in found.items() if path}
 
 
-# What a perturbation may need beside images: where it is, by wildcards.
+def imagenet_c(wildcards):
+    """The folder of ImageNet-C that belongs to a dataset; its time says nothing, as of any folder of images."""
+    folder = datasets[wildcards.dataset].get("imagenet_c")
+    return folder and ancient(folder)
+
+
+def severity_folders(wildcards):
+    """The folders of ImageNet-C that a strip of `corrupt` reads; none if it corrupts images itself."""
+    folder, levels = imagenet_c(wildcards), perturbation(f"corrupt/{wildcards.variant}")["levels"]
+    return [Path(folder, wildcards.variant, f"{level:g}") for level in levels[1:]] if folder else []
+
+
+# What a perturbation may need beside images: where it is, by wildcards; None where a dataset has no such thing.
 NEEDS = {
+    "imagenet_c": imagenet_c,
     "saliency": lambda w: f"results/saliency/{w.dataset}.npy",
     # A variant of these perturbations is the model that the patch was crafted on.
     "patches": lambda w: PATCHES.format(perturbation=w.perturbation, model=w.variant),

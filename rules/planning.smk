@@ -1,10 +1,11 @@
 """What is told before any job runs, not by the first job that stumbles over it. No rules here."""
 
 from itertools import product
+from types import SimpleNamespace
 
 
 def missing_files():
-    """The files that config entries name and that are not there, a line each."""
+    """The files and folders that config entries name and that are not there, a line each."""
     for kind, names, keys in [
         ("datasets", asked_folders, ["classes", "columns"]),
         ("models", asked_models, ["weights"]),
@@ -13,6 +14,10 @@ def missing_files():
             file = config[kind][name].get(key, "")
             if file and not is_url(file) and not os.path.isfile(file):
                 yield f"{kind}.{name}.{key}: there is no file {file}"
+    for strip in (SimpleNamespace(**strip) for strip in asked if strip["perturbation"] == "corrupt"):
+        for folder in severity_folders(strip):
+            if not folder.is_dir():
+                yield f"datasets.{strip.dataset}.imagenet_c: there is no folder {folder}"
 
 
 def shared_images():
@@ -29,5 +34,5 @@ def shared_images():
 if workflow.is_main_process:
     for dataset in asked_folders:
         folder_origin(dataset)
-    if wrong := [*missing_files(), *shared_images()]:
+    if wrong := dict.fromkeys([*missing_files(), *shared_images()]):
         raise WorkflowError("\n".join(wrong))

@@ -10,6 +10,7 @@ from conftest import ROOT
 RULES = "\n".join(path.read_text() for path in sorted((ROOT / "rules").glob("*.smk")))
 PACKAGE = sorted((ROOT / "scripts/patchwork").rglob("*.py"))
 CONDA_NAMES = {"torch": "pytorch", "duckdb": "python-duckdb", "vl-convert-python": "vl-convert-python"}
+CONDA_NAMES |= {"opencv-python-headless": "py-opencv"}
 
 
 def pins(name):
@@ -39,11 +40,18 @@ def test_the_package_knows_neither_snakemake_nor_paths_of_results(path):
 @pytest.mark.parametrize("name", ["torch", "report"])
 def test_conda_environments_name_the_pinned_versions(name):
     required = {CONDA_NAMES.get(key, key): version for key, version in pins("requirements.txt").items()}
+    required["py-opencv"] = required["py-opencv"].rpartition(".")[0]  # without the build of its wheel
     listed = dict(
         line.split(" =") for line in yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]
     )
     listed.pop("python")
     assert listed == {key: required.get(key) for key in listed}
+
+
+def test_what_is_installed_alone_is_so_in_the_conda_environment():
+    script = (ROOT / "envs/torch.post-deploy.sh").read_text()
+    for package, version in pins("requirements-alone.txt").items():
+        assert f"--no-deps {package}=={version}" in script
 
 
 def test_the_constraints_hold_all_requirements():

@@ -19,7 +19,8 @@ from patchwork import catalogue, patches, sheets
 from patchwork.views import View
 
 ENTRIES = catalogue.catalogue(PERTURBATIONS)
-NAMES = list(catalogue.variants(ENTRIES, ["a_model"]))
+VARIANTS = catalogue.variants(ENTRIES, ["a_model"])
+NAMES = list(VARIANTS)
 FOLDER = tempfile.TemporaryDirectory()
 
 
@@ -103,7 +104,7 @@ def test_a_batch_is_what_its_images_are_alone(name, draw, height, width, cut):
     assert torch.equal(torch.cat([share for _, share in parts]), lost)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "noise" in ENTRIES[name.split("/")[0]]])
+@pytest.mark.parametrize("name", [name for name in NAMES if "noise" in VARIANTS[name]])
 def test_seed_and_image_decide_and_nothing_else_does(name):
     data, level = Dataset(4, 64, 64), ENTRIES[name.split("/")[0]]["levels"][-1]
     once, again = seen(name, data, level)[0], seen(name, data, level)[0]
@@ -113,6 +114,12 @@ def test_seed_and_image_decide_and_nothing_else_does(name):
     data.pixels[1:] = data.pixels[0]  # the same picture under four names
     images = seen(name, data, level)[0]
     assert all(not torch.equal(images[0], image) for image in images[1:])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "noise" not in VARIANTS[name]])
+def test_without_noise_the_seed_decides_nothing(name):
+    data, level = Dataset(1, 64, 64), VARIANTS[name]["levels"][-1]
+    assert torch.equal(seen(name, data, level)[0], seen(name, data, level, seed=1)[0])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("feature_drop")])

@@ -28,6 +28,7 @@ def catalogue(folder):
 
 def variants(entries, models=()):
     """The same, with an entry for each of the VARIANTS that a file lists; VARIANTS = "models" lists `models`.
+    Those that it also lists as STEADY draw no random numbers, so their entries have no NOISE.
 
     Raises ValueError for a file that lacks a constant that every perturbation has.
     """
@@ -36,7 +37,11 @@ def variants(entries, models=()):
             raise ValueError(f"the perturbation {name}.py needs a literal {constant.upper()} at its top")
     listed = {name: entry.get("variants", ["plain"]) for name, entry in entries.items()}
     return {
-        f"{name}/{variant}": entries[name]
+        f"{name}/{variant}": {
+            key: value
+            for key, value in entries[name].items()
+            if key != "noise" or variant not in entries[name].get("steady", [])
+        }
         for name, those in listed.items()
         for variant in (models if those == "models" else those)
     }

@@ -29,7 +29,8 @@ class View:
     data: packed.Packed. dataset: its name, for the random numbers. perturbation: a file in perturbations/.
     variant: one of its VARIANTS. device: where the images are perturbed. settings: values for its SETTINGS
     that differ from its own. needs: {name: path} for what it lists in NEEDS: a .npy file with a row per
-    image, a .safetensors file as a dict of tensors, anything else as the path that it is.
+    image, a .safetensors file as a dict of tensors, anything else as the path that it is. What the dataset
+    does not have of them is None.
 
     The functions of a perturbation are given what their parameters name: images, labels, paths, level, seed,
     noise, variant, model, what NEEDS lists and what SETTINGS sets.
@@ -42,7 +43,7 @@ class View:
         self.settings = getattr(self.module, "SETTINGS", {}) | (settings or {})
         # `plain` stands for a perturbation without variants and decides nothing
         self.arguments = ({"variant": variant} if hasattr(self.module, "VARIANTS") else {}) | self.settings
-        self.arrays, self.files = {}, {}
+        self.arrays, self.files = {}, dict.fromkeys(getattr(self.module, "NEEDS", []))
         for name, path in (needs or {}).items():
             if str(path).endswith(".npy"):
                 self.arrays[name] = np.load(path, mmap_mode="r")
@@ -76,9 +77,9 @@ class View:
     def call(self, function, batch, level, seed, **more):
         """Call a function of the perturbation with what its parameters name."""
         function = getattr(self.module, function)
-        given = {"images": batch.images, "labels": batch.labels, "paths": batch.paths, **batch.needs}
-        given |= {"level": level, "seed": seed, "noise": self.noise(batch, seed)}
-        given |= {**self.files, **self.arguments, **more}
+        given = {"images": batch.images, "labels": batch.labels, "paths": batch.paths, "level": level}
+        given |= {"seed": seed, "noise": self.noise(batch, seed), **self.files, **batch.needs}
+        given |= {**self.arguments, **more}
         return function(**{name: given[name] for name in inspect.signature(function).parameters})
 
     def perturb(self, batch, level, seed, model=None):

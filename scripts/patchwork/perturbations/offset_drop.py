@@ -14,7 +14,8 @@ AXIS = "share of tiles dropped"
 LEVELS = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 RANGE = [0, 1]
 VARIANTS = ["14x14", "8x8", "16x16", "14x14_wrap", "8x8_wrap", "16x16_wrap"]
-NOISE, NOISE_NAME = 256, "random_drop"
+NOISE = 256
+NOISE_NAME = "random_drop"
 
 
 def dropped(images, level, noise, variant):
