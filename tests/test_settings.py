@@ -226,6 +226,42 @@ MISTAKES = {
         ["`root`"],
     ),
     "an entry that is no name": ("  deit:", "  My-Deit:", "models", ["'My-Deit' does not match"]),
+    "saliency of no model": (
+        "random_drop/8x8",
+        "saliency",
+        "studies.one.perturbations: what is salient",
+        ["saliency"],
+    ),
+    "saliency of an unknown model": (
+        "seeds:",
+        "saliency: {model: dito}\nseeds:",
+        "saliency.model: 'dito' is not known",
+        ["deit"],
+    ),
+    "a head that is none": (
+        "seeds:",
+        "saliency: {model: deit, head: -1}\nseeds:",
+        "saliency.head: -1 is not valid",
+        ["mean, or the number of a head"],
+    ),
+    "a grid that is none": (
+        "seeds:",
+        "saliency: {model: deit, grid: 14}\nseeds:",
+        "saliency.grid: 14 is not of type 'string'",
+        ["rows x columns"],
+    ),
+    "a grid of nothing": (
+        "seeds:",
+        "saliency: {model: deit, grid: 14x0}\nseeds:",
+        "saliency.grid: '14x0' does not match",
+        ["rows x columns"],
+    ),
+    "a grid finer than pixels": (
+        "seeds:",
+        "saliency: {model: deit, grid: 4x33}\nseeds:",
+        "saliency.grid: 4x33 has more tiles along a side than pixels.crop",
+        [],
+    ),
     "an unknown device": (
         "{batch_images: 8}",
         "{device: gpu}",
