@@ -8,6 +8,9 @@ import subprocess
 from html import escape
 from xml.etree import ElementTree
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import vl_convert
 from PIL import Image
@@ -15,7 +18,7 @@ from PIL import Image
 from conftest import PERTURBATIONS, ROOT
 from patchwork import page, theme, warehouse
 from patchwork.catalogue import catalogue
-from test_warehouse import Study
+from test_warehouse import IMAGES, Study
 
 HOSTILE = "<b>&"  # a model's name that would be markup if it were not escaped
 ENDING = "</script><script>alert(1)</script>"
@@ -28,6 +31,7 @@ STRIPS = {
     )
     for name, entry in catalogue(PERTURBATIONS).items()
 }
+WORDS = {"foreground": ("shapes: 40 images with a mask", "attention", "random", "mean Jaccard index")}
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -39,7 +43,13 @@ def draw(path, name):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return Study(tmp_path_factory.mktemp("study"), {"vit": "vit", HOSTILE: "cnn"}, strips=STRIPS).build()
+    folder = tmp_path_factory.mktemp("study")
+    scores = [np.arange(IMAGES, dtype=np.int32), np.full(IMAGES, 0.5, np.float32)]
+    scores += [*np.random.default_rng(0).random((2, IMAGES), np.float32)]
+    pq.write_table(pa.table(scores, ["image", "level", "jaccard", "random"]), folder / "shapes.parquet")
+    study = Study(folder, {"vit": "vit", HOSTILE: "cnn"}, strips=STRIPS)
+    saliency = {"model": "dino", "head": "mean", "grid": "14x14"}
+    return study.build(foregrounds=[folder / "shapes.parquet"], saliency=saliency)
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +87,16 @@ def text(report):
 
 
 @pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_without_rows_can_be_drawn(tmp_path, name):
+    strips = {("turn", "plain"): ("another", [0, 1])}
+    assert vl_convert.vegalite_to_svg(draw(Study(tmp_path, strips=strips).build(), name))
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_can_be_drawn_and_says_what_it_shows(specifications, name):
     drawn = vl_convert.vegalite_to_svg(specifications[name])
     words = " ".join(ElementTree.fromstring(drawn).itertext())
-    for expected in ("vit", HOSTILE, "40 images"):
+    for expected in WORDS.get(name, ("vit", HOSTILE, "40 images")):
         assert expected in words
     if "theme.curves" in (ROOT / f"reports/figures/{name}.py").read_text():
         for expected in ("chance", "top-1 accuracy", "shapes: 40 images"):
@@ -194,4 +210,4 @@ def test_the_page_draws_every_figure_in_a_browser(report, tmp_path, width):
         chart = drawn.split(f'id="chart-{name}"')[1].split("</figure>")[0]
         [shown] = re.findall(r'<svg[^>]*\bwidth="(\d+)', chart)
         assert width / 2 < int(shown) <= width - 40
-        assert "40 images" in chart
+        assert WORDS.get(name, ["40 images"])[0] in chart

@@ -31,6 +31,8 @@ class Dataset:
         self.pixels = np.random.default_rng(0).integers(1, 256, (images, 3, height, width), np.uint8)
         self.paths = [f"{i}.png" for i in range(images)]
         self.labels = np.zeros(images, np.int64)
+        ranks = np.tile(np.arange(196, dtype=np.float32) / 196, (images, 1))
+        self.saliency = np.random.default_rng(1).permuted(ranks, axis=1).reshape(images, 14, 14)
 
     def read(self, first, last):
         return self.pixels[first:last]
@@ -69,6 +71,8 @@ def seen(name, data, level, seed=0, first=0, last=None):
     """(images as a sheet shows them, share lost) of images first..last under perturbation/variant `name`."""
     view = View(data, "set", *name.split("/"), needs=made_up(name, *data.pixels.shape[2:]))
     last = len(data.paths) if last is None else last
+    needs = ENTRIES[name.split("/")[0]].get("needs", [])
+    view.arrays = {need: getattr(data, need) for need in needs if hasattr(data, need)}
     batch = view.batch(first, last)
     _, dropped = view.perturb(batch, level, seed, MODEL)
     lost = torch.zeros(last - first) if dropped is None else dropped.float().mean((1, 2, 3))

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 DROP = "scripts/patchwork/perturbations/random_drop.py"
-AFTERWARDS = {"build_warehouse": 1, "draw_figure": 2, "write_report": 1}
+AFTERWARDS = {"build_warehouse": 1, "draw_figure": 5, "write_report": 1}
 NEW_PERTURBATION = '''"""Turn the image upside down."""
 
 FAMILY = "permutation"
@@ -87,7 +87,11 @@ def test_a_dataset_is_one_line(project):
     project.edit(
         "config.yaml", "pixels:", "  more: {draw: conflict, images: 10, size: 32, family: drawn}\npixels:"
     )
-    assert project.plan() == {"draw_images": 1, "pack_images": 1, "predict": 3, "draw_sheet": 2, **AFTERWARDS}
+    assert project.plan() == {
+        **{"draw_images": 1, "pack_images": 1, "map_saliency": 1, "score_foreground": 1},
+        **{"predict": 4, "draw_sheet": 3},
+        **AFTERWARDS,
+    }
 
 
 def test_a_figure_is_one_file_and_two_jobs(project):
@@ -107,7 +111,18 @@ def test_the_logic_of_a_perturbation_runs_its_strips(project):
 
 def test_the_logic_of_tables_runs_all_strips(project):
     project.edit("scripts/patchwork/tables.py", 'compression="zstd"', 'compression="snappy"')
-    assert project.plan() == {"predict": 3, **AFTERWARDS}
+    assert project.plan() == {"predict": 4, **AFTERWARDS}
+
+
+def test_another_head_maps_anew_and_runs_what_needs_the_map(project):
+    project.edit("config.yaml", "{model: vit, grid: 4x4}", "{model: vit, grid: 4x4, head: 1}")
+    mapped = {"map_saliency": 1, "score_foreground": 1}
+    assert project.plan() == {**mapped, "predict": 1, "draw_sheet": 1, **AFTERWARDS}
+
+
+def test_the_scores_of_the_foreground_touch_no_model(project):
+    project.edit("scripts/patchwork/foreground.py", "noise.key(0,", "noise.key(1,")
+    assert project.plan() == {"score_foreground": 1, **AFTERWARDS}
 
 
 def test_other_weights_run_one_model(project):
@@ -118,7 +133,11 @@ def test_other_weights_run_one_model(project):
 
 def test_a_learning_rate_runs_its_training_and_its_model(project):
     project.edit("config.yaml", "learning_rate: 1.0e-3", "learning_rate: 2.0e-3")
-    assert project.plan() == {"train_stage": 2, "export_weights": 1, "predict": 2, **AFTERWARDS}
+    assert project.plan() == {
+        **{"train_stage": 2, "export_weights": 1, "map_saliency": 1, "score_foreground": 1},
+        **{"predict": 3, "draw_sheet": 1},
+        **AFTERWARDS,
+    }
 
 
 def test_a_check_touches_no_model(project):
@@ -163,7 +182,7 @@ def test_a_rerun_that_failed_is_not_forgotten(project):
     assert "draw_images shapes failed: broken on purpose (log: logs/draw_images/shapes.log)" in told
     assert "broken on purpose" in project.path("logs/draw_images/shapes.log").read_text()
     left = project.plan()
-    assert left["draw_images"] == 2 and left["predict"] == 3 and left["write_report"] == 1
+    assert left["draw_images"] == 2 and left["predict"] == 4 and left["write_report"] == 1
 
 
 def test_a_check_that_fails_is_not_forgotten(project):
@@ -177,7 +196,8 @@ def test_a_check_that_fails_is_not_forgotten(project):
 def test_settings_of_the_evaluation_start_no_training(project):
     with open(project.path("config.yaml"), "a") as config:
         config.write("compute: {batch_images: 8}\n")
-    assert project.plan() == {"predict": 3, **AFTERWARDS}
+    mapped = {"map_saliency": 1, "score_foreground": 1, "draw_sheet": 1}
+    assert project.plan() == {**mapped, "predict": 4, **AFTERWARDS}
 
 
 def test_a_new_file_beside_the_class_folders_runs_nothing(project):
@@ -196,9 +216,9 @@ def test_a_new_file_beside_the_class_folders_runs_nothing(project):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("seeds:", "seed:", "config.yaml, line 18: seed is no key of Patchwork, did you mean 'seeds'?"),
-        ("models: vit,", "models: vti,", "line 14: studies.permutation.models: 'vti' is not known, did"),
-        ("0.9]", "1.9]", "config.yaml, line 16: levels.random_drop: level 1.9 is outside 0 to 1"),
+        ("seeds:", "seed:", "config.yaml, line 21: seed is no key of Patchwork, did you mean 'seeds'?"),
+        ("models: vit,", "models: vti,", "line 15: studies.permutation.models: 'vti' is not known, did"),
+        ("0.9]", "1.9]", "config.yaml, line 18: levels.random_drop: level 1.9 is outside 0 to 1"),
         ("draw: natural, images: 20, size: 32", "root: lost", "datasets.shapes.root: there is no folder"),
         ("weights: cnn.", "weights: lost.", "models.cnn.weights: there is no file lost"),
     ],

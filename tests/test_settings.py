@@ -66,7 +66,8 @@ def test_a_good_config_has_no_problem(tmp_path):
 
 @pytest.mark.parametrize("name", ["config.yaml", "config/sample.yaml"])
 def test_the_configs_that_come_with_the_workflow_are_good(name):
-    settings.check(yaml.safe_load((ROOT / name).read_text()), SCHEMA, [ROOT / name], ENTRIES)
+    config = yaml.safe_load((ROOT / name).read_text())
+    settings.check(config, SCHEMA, [ROOT / name], variants(catalogue(PERTURBATIONS), config["models"]))
 
 
 # (what is changed, into what, the key that is told, words of the message)
@@ -226,6 +227,42 @@ MISTAKES = {
         ["`root`"],
     ),
     "an entry that is no name": ("  deit:", "  My-Deit:", "models", ["'My-Deit' does not match"]),
+    "saliency of no model": (
+        "random_drop/8x8",
+        "saliency",
+        "studies.one.perturbations: what is salient",
+        ["saliency"],
+    ),
+    "saliency of an unknown model": (
+        "seeds:",
+        "saliency: {model: dito}\nseeds:",
+        "saliency.model: 'dito' is not known",
+        ["deit"],
+    ),
+    "a head that is none": (
+        "seeds:",
+        "saliency: {model: deit, head: -1}\nseeds:",
+        "saliency.head: -1 is not valid",
+        ["mean, or the number of a head"],
+    ),
+    "a grid that is none": (
+        "seeds:",
+        "saliency: {model: deit, grid: 14}\nseeds:",
+        "saliency.grid: 14 is not of type 'string'",
+        ["rows x columns"],
+    ),
+    "a grid of nothing": (
+        "seeds:",
+        "saliency: {model: deit, grid: 14x0}\nseeds:",
+        "saliency.grid: '14x0' does not match",
+        ["rows x columns"],
+    ),
+    "a grid finer than pixels": (
+        "seeds:",
+        "saliency: {model: deit, grid: 4x33}\nseeds:",
+        "saliency.grid: 4x33 has more tiles along a side than pixels.crop",
+        [],
+    ),
     "an unknown device": (
         "{batch_images: 8}",
         "{device: gpu}",

@@ -35,4 +35,4 @@ def chart(cells):
         "lost:Q", title="pixels lost", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
     )
     lost = alt.Tooltip("lost:Q", title="pixels lost", format=".1%")
-    return theme.curves(cells, "Accuracy without foreground and without background", x, [lost])
+    return theme.curves(cells, "Salient and non-salient pixels lost", x, [lost])

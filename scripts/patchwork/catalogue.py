@@ -60,7 +60,9 @@ def pick(wanted, entries):
     wanted = {wanted} if isinstance(wanted, str) else set(wanted)
     known = set().union(*(answers(name, entry) for name, entry in entries.items()))
     for name in sorted(wanted - known):
-        raise ValueError(f"{name!r} is not known{suggest(name, known)}; there are {', '.join(sorted(known))}")
+        # Of a name with many variants, these are told only to who asks for one of them.
+        alike = {other for other in known if "/" not in other or other.split("/")[0] == name.split("/")[0]}
+        raise ValueError(f"{name!r} is not known{suggest(name, known)}; there are {', '.join(sorted(alike))}")
     return [name for name, entry in entries.items() if answers(name, entry) & wanted]
 
 

@@ -163,7 +163,7 @@ def saliency_problems(config):
         if model not in config["models"]:
             yield ["saliency", "model"], unknown(model, config["models"])
         if max(map(int, grid.split("x"))) > config["pixels"]["crop"]:
-            yield ["saliency", "grid"], "has more tiles along a side than pixels.crop has pixels"
+            yield ["saliency", "grid"], f"{grid} has more tiles along a side than pixels.crop has pixels"
 
 
 def unknown(name, known):

@@ -1,0 +1,420 @@
+"""What is salient: attention, its rank, and its agreement with true masks.
+
+The references are the authors' rule written out, attention computed from the weights, pixels counted one by
+one, and files whose masks are known by construction.
+"""
+
+import csv
+import math
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from patchwork import fetching, foreground, models, packed, pixels, saliency, shapes
+from patchwork.views import View
+from test_models import DEIT, REGISTERS, VIT, attention_by_hand, network, pictures
+
+COMPUTE = {"device": "cpu", "dtype": "float32", "batch_images": 4, "channels_last": True}
+LEVELS = [k / 10 for k in range(10)]
+
+
+def random_mass(images=20, rows=14, columns=14, seed=0):
+    """Made-up attention, sharper than uniform: float64 [N, rows, columns]."""
+    values = np.random.default_rng(seed).exponential(size=(images, rows, columns)) ** 2
+    return torch.from_numpy(values / values.sum((1, 2), keepdims=True))
+
+
+class Dataset:
+    """Random images that need no file."""
+
+    def __init__(self, images, side=28):
+        self.pixels = np.random.default_rng(0).integers(1, 256, (images, 3, side, side), np.uint8)
+        self.labels, self.paths = np.zeros(images, np.int64), [f"{i}.png" for i in range(images)]
+
+    def read(self, first, last):
+        return self.pixels[first:last]
+
+
+def dropped(name, ranks, level):
+    """The tiles that a perturbation/variant drops, bool [N, rows, columns]: images have a pixel a tile."""
+    data = Dataset(len(ranks))
+    data.pixels = np.ones((len(ranks), 3, *ranks.shape[1:]), np.uint8)
+    view = View(data, "set", *name.split("/"))
+    view.arrays = {"saliency": ranks.numpy()} if "salient" in name else {}
+    return view.perturb(view.batch(0, len(ranks)), level, 0)[1][:, 0]
+
+
+# ---- rank, and what the perturbations make of it ----
+
+
+def authors(attention, share):
+    """evaluate.py of the authors for one image: True for the patches that they call salient."""
+    attention = attention.ravel()
+    order = np.argsort(attention)
+    value = attention[order] / attention.sum()
+    above = np.cumsum(value) > 1 - share
+    return above[np.argsort(order)]
+
+
+@pytest.mark.parametrize("share", [*LEVELS[1:], 1])
+def test_the_mass_rule_is_the_authors(share):
+    mass = random_mass()
+    expected = np.stack([authors(m.numpy(), share) for m in mass]).reshape(mass.shape)
+    ranks = saliency.rank(mass)
+    assert np.array_equal(dropped("salient_drop/mass", ranks, share), expected)
+    # They keep what they call salient; the level here is the share of what goes.
+    assert np.array_equal(dropped("nonsalient_drop/mass", ranks, round(1 - share, 6)), ~expected)
+
+
+def test_ranks_by_hand():
+    ranks = saliency.rank(torch.tensor([[[0.125, 0.5], [0.25, 0.125]]]).double())
+    assert ranks.tolist() == [[[0.75, 0], [0.5, 0.875]]] and ranks.dtype == torch.float32
+    salient = {q: dropped("salient_drop/mass", ranks, q)[0].int().tolist() for q in (0, 0.5, 0.51, 0.9, 1)}
+    assert salient == {
+        **{0: [[0, 0], [0, 0]], 0.5: [[0, 1], [0, 0]], 0.51: [[0, 1], [1, 0]]},
+        **{0.9: [[1, 1], [1, 1]], 1: [[1, 1], [1, 1]]},
+    }
+    others = {q: dropped("nonsalient_drop/mass", ranks, q)[0].int().tolist() for q in (0, 0.1, 0.2, 0.6, 1)}
+    assert others == {
+        **{0: [[0, 0], [0, 0]], 0.1: [[0, 0], [0, 0]], 0.2: [[0, 0], [0, 1]]},
+        **{0.6: [[1, 0], [1, 1]], 1: [[1, 1], [1, 1]]},
+    }
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 999), level=st.integers(0, 100), rows=st.integers(1, 9), columns=st.integers(1, 9))
+def test_what_is_dropped_holds_as_much_mass_as_the_level_says_and_no_tile_too_many(
+    seed, level, rows, columns
+):
+    level, mass = level / 100, random_mass(3, rows, columns, seed)
+    ranks = saliency.rank(mass)
+    salient = dropped("salient_drop/mass", ranks, level)
+    held = (mass * salient).sum((1, 2))
+    least = torch.where(salient, mass, math.inf).flatten(1).min(1).values.clamp(max=1)
+    assert (held >= level - 1e-6).all()
+    assert (held - least < level + 1e-6).all() or not level
+    lost = (mass * dropped("nonsalient_drop/mass", ranks, level)).sum((1, 2))
+    assert (lost <= level + 1e-6).all()
+
+
+def test_a_mass_all_on_one_tile_and_the_same_on_all():
+    alone = torch.zeros(1, 14, 14).double()
+    alone[0, 3, 4] = 1
+    ranks = saliency.rank(alone)
+    assert dropped("salient_drop/mass", ranks, 0.1).nonzero().tolist() == [[0, 3, 4]]
+    assert dropped("salient_drop/mass", ranks, 1).all()
+    assert not dropped("nonsalient_drop/mass", ranks, 0).any()
+    assert (~dropped("nonsalient_drop/mass", ranks, 0.1)).nonzero().tolist() == [[0, 3, 4]]
+    even = saliency.rank(torch.full((1, 8, 8), 1 / 64).double())
+    assert torch.equal(even.flatten(), torch.arange(64) / 64)
+
+
+@pytest.mark.parametrize("level", [*LEVELS, 1])
+def test_area_variants_drop_as_many_tiles_as_random_drop(level):
+    mass = random_mass()
+    ranks = saliency.rank(mass)
+    number = dropped("random_drop/14x14", ranks, level).sum((1, 2))
+    salient, others = (dropped(f"{name}_drop/area", ranks, level) for name in ("salient", "nonsalient"))
+    assert torch.equal(salient.sum((1, 2)), number) and torch.equal(others.sum((1, 2)), number)
+    order = mass.flatten(1).argsort(1)  # without ties
+    for found, chosen in [(salient, order.flip(1)), (others, order)]:
+        for image in range(len(mass)):
+            assert set(found[image].flatten().nonzero()[:, 0].tolist()) == set(
+                chosen[image, : number[image]].tolist()
+            )
+
+
+# ---- redistribution ----
+
+
+@settings(max_examples=40, deadline=None)
+@given(*(st.integers(1, 12) for _ in range(4)))
+def test_redistribution_is_what_pixels_say(old_rows, old_columns, rows, columns):
+    mass = random_mass(2, old_rows, old_columns)
+    found = saliency.redistributed(mass, rows, columns)
+    tall, wide = math.lcm(old_rows, rows), math.lcm(old_columns, columns)  # pixels that no border cuts
+    for image in range(2):
+        canvas = np.kron(mass[image].numpy(), np.ones((tall // old_rows, wide // old_columns)))
+        canvas /= (tall // old_rows) * (wide // old_columns)
+        for row in range(rows):
+            for column in range(columns):
+                tile = canvas[row * tall // rows :, column * wide // columns :]
+                tile = tile[: tall // rows, : wide // columns]
+                assert found[image, row, column] == pytest.approx(tile.sum(), abs=1e-12)
+    assert torch.allclose(found.sum((1, 2)), torch.ones(2).double())
+
+
+def test_the_same_grid_takes_mass_as_it_is():
+    mass = random_mass(2)
+    assert torch.equal(saliency.redistributed(mass, 14, 14), mass)
+
+
+# ---- attention ----
+
+
+@pytest.mark.parametrize(
+    ("entry", "side", "prefix", "grid"), [(VIT, 32, 1, 4), (DEIT, 32, 2, 2), (REGISTERS, 28, 5, 2)]
+)
+@pytest.mark.parametrize("head", [0, 1, 2, "mean"])
+@torch.no_grad()
+def test_mass_is_the_class_tokens_attention_to_patches_in_the_last_block(entry, side, prefix, grid, head):
+    # VIT is normalised by 0.5, the others by ImageNet's statistics.
+    net, images = network(entry), pictures(size=side)
+    attention = attention_by_hand(net, images, 1)[:, :, 0, prefix:]
+    weights = attention.mean(1) if head == "mean" else attention[:, head]
+    expected = (weights / weights.sum(1, keepdims=True)).reshape(3, grid, grid)
+    found = saliency.mass(models.Model(net), images, head)
+    assert found.dtype == torch.float64
+    assert np.abs(found.numpy() - expected).max() < 1e-5 < expected.std()
+
+
+def test_only_the_last_attention_is_formed():
+    net = network(VIT)
+    model = models.Model(net)
+    [last] = model.attention(pictures(), last=1)
+    first, second = model.attention(pictures())
+    assert torch.allclose(last, second, atol=1e-6) and not torch.allclose(last, first, atol=1e-3)
+
+
+def test_a_head_that_is_not_there_is_told_with_its_key():
+    with pytest.raises(ValueError, match=r"saliency\.head: there are heads 0 to 2 and `mean`, no 3"):
+        saliency.mass(models.Model(network(VIT)), pictures(), 3)
+
+
+@pytest.mark.parametrize(
+    "entry", [{"timm": "resnet10t"}, {"timm": "test_vit3", "options": {"img_size": 32}}], ids=str
+)
+def test_a_network_without_a_class_token_is_told(entry):
+    with pytest.raises(ValueError, match=r"saliency\.model: .* has no class token"):
+        saliency.mass(models.Model(models.create(entry).eval()), pictures(), "mean")
+
+
+def test_a_backbone_without_a_head_is_fetched_and_built(tmp_path):
+    entry = {"timm": "vit_small_patch16_224.dino", "weights": str(tmp_path / "dino.pth")}
+    torch.manual_seed(0)
+    torch.save(models.create(entry).state_dict(), entry["weights"])
+    fetching.fetch(entry, tmp_path / "dino.safetensors", tmp_path)
+    model = models.build(entry, tmp_path / "dino.safetensors")
+    assert model.net.num_classes == 0
+    assert torch.allclose(model.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    assert saliency.mass(model, pictures(1), 5).shape == (1, 14, 14)
+
+
+@pytest.mark.parametrize("grid", ["4x4", "3x5"])
+def test_the_size_of_batches_does_not_matter(grid):
+    model, data = models.Model(network(VIT)), Dataset(7)
+    many, one = (
+        saliency.ranks(model, data, COMPUTE | {"batch_images": images}, "mean", grid) for images in (7, 1)
+    )
+    assert many.shape == (7, *map(int, grid.split("x"))) and many.dtype == torch.float32
+    assert torch.allclose(many, one, atol=1e-5)
+    again = saliency.ranks(model, data, COMPUTE | {"batch_images": 3}, "mean", grid)
+    assert torch.allclose(many, again, atol=1e-5)
+    assert len(torch.unique(many[:, 0])) > 7  # images differ
+
+
+def test_a_lower_number_format_finds_about_the_same():
+    model, data = models.Model(network(VIT)), Dataset(5)
+    exact, rough = (
+        saliency.ranks(model, data, COMPUTE | {"dtype": dtype}, "mean", "4x4")
+        for dtype in ("float32", "bfloat16")
+    )
+    assert not torch.equal(exact, rough)
+    assert (exact.flatten(1).argmin(1) == rough.flatten(1).argmin(1)).float().mean() >= 0.8
+
+
+# ---- agreement with true masks ----
+
+
+def test_jaccard_by_hand():
+    one = torch.tensor([[1, 1, 0], [0, 0, 0]]).bool()[None, None]
+    other = torch.tensor([[0, 1, 1], [0, 1, 0]]).bool()[None, None]
+    assert foreground.jaccard(one, other).tolist() == [0.25]
+    assert foreground.jaccard(one, one).tolist() == [1]
+    assert foreground.jaccard(one, torch.zeros_like(one)).tolist() == [0]
+
+
+def pack(folder, root, columns, crop, resize=None):
+    view = {"resize": resize or crop, "crop": crop, "interpolation": "bilinear"}
+    pixels.pack(root, folder / "set.npy", folder / "set.parquet", view, columns=columns)
+    return view
+
+
+def slow_scores(ranks, masks):
+    """{(image, share): Jaccard index}, pixel by pixel. masks: {image: bool [H, W]}."""
+    found = {}
+    for image, mask in masks.items():
+        height, width = mask.shape
+        rows, columns = ranks.shape[1:]
+        pixels_in = {(y, x) for y in range(height) for x in range(width) if mask[y, x]}
+        for share in [k / 10 for k in range(1, 10)]:
+            chosen = {
+                (y, x)
+                for y in range(height)
+                for x in range(width)
+                if ranks[image, y * rows // height, x * columns // width] < share
+            }
+            found[image, round(share, 6)] = len(chosen & pixels_in) / len(chosen | pixels_in)
+    return found
+
+
+def test_scores_of_drawn_images_are_what_counting_pixels_gives(tmp_path):
+    shapes.draw(tmp_path / "drawn", "set", "natural", 20, 32)
+    view = pack(tmp_path, tmp_path / "drawn/images", tmp_path / "drawn/index.csv", 32)
+    ranks = saliency.rank(random_mass(20, 4, 5)).numpy()
+    np.save(tmp_path / "ranks.npy", ranks)
+    table = foreground.score(
+        tmp_path / "ranks.npy",
+        tmp_path / "set.parquet",
+        tmp_path / "drawn/images",
+        tmp_path / "drawn/index.csv",
+        "set",
+        view,
+    )
+    assert table.schema == foreground.SCORES and len(table) == 20 * 9
+    index = pq.read_table(tmp_path / "set.parquet").to_pylist()
+    masks = {r["image"]: np.asarray(Image.open(tmp_path / "drawn" / r["mask"])) > 0 for r in index}
+    expected = slow_scores(ranks, masks)
+    found = {(r["image"], round(r["level"], 6)): r["jaccard"] for r in table.to_pylist()}
+    assert found == pytest.approx(expected, abs=1e-6)
+    rows = table.to_pylist()
+    again = foreground.scores(
+        np.arange(3), ranks[:3], np.stack([masks[i][None] for i in range(3)]), keys=[1, 2, 3]
+    )
+    assert again["jaccard"].to_pylist()[:3] == pytest.approx([found[i, 0.1] for i in range(3)], abs=1e-6)
+    assert {0 <= row["random"] <= 1 for row in rows} == {True}
+    assert np.std([row["random"] for row in rows if round(row["level"], 6) == 0.5]) > 0.01
+
+
+def test_the_random_foreground_has_as_many_tiles_and_knows_nothing():
+    """Where the object is the upper half, half of any random choice of tiles is in it."""
+    images = 400
+    ranks = saliency.rank(random_mass(images, 8, 8)).numpy()
+    upper = np.zeros((images, 1, 16, 16), bool)
+    upper[:, :, :8] = True
+    table = foreground.scores(np.arange(images), ranks, upper, list(range(images)))
+    for share in (0.3, 0.6, 0.9):
+        number = (ranks < np.float32(share)).sum((1, 2))  # tiles; the object has 32 of 64
+        rows = [row for row in table.to_pylist() if round(row["level"], 6) == share]
+        # Intersection i of number n: J = i / (n + 32 - i), so n and J give i, a whole number of mean n / 2.
+        inside = [row["random"] * (n + 32) / (1 + row["random"]) for row, n in zip(rows, number, strict=True)]
+        assert np.abs(np.array(inside) - np.round(inside)).max() < 1e-3
+        assert np.mean(inside) == pytest.approx(number.mean() / 2, abs=0.3)
+
+
+def test_a_foreground_that_is_the_object_scores_one(tmp_path):
+    mass = torch.full((1, 4, 4), 1e-9).double()
+    mass[0, 1:3, 1:3] = 0.25
+    objects = np.zeros((1, 1, 16, 16), bool)
+    objects[:, :, 4:12, 4:12] = True
+    table = foreground.scores(np.array([0]), saliency.rank(mass / mass.sum()).numpy(), objects, [0])
+    assert table["jaccard"].to_pylist()[-1] == 1 and table["random"].to_pylist()[-1] < 1
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Two classes of 40x20 pictures, masks for some: a palette, a colour, an empty one, none."""
+    for name in ("ant/a.png", "ant/b.png", "bee/a.png", "bee/b.png"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 20), "white").save(tmp_path / "set" / name)
+    (tmp_path / "masks").mkdir()
+    inside = np.zeros((20, 40), np.uint8)
+    inside[:, 14:20] = 3
+    palette = Image.fromarray(inside, "P")
+    palette.putpalette([255, 0, 0] * 256)  # the colours do not matter
+    palette.save(tmp_path / "masks/a.png")
+    Image.fromarray(np.stack([inside * 0, inside, inside * 0], 2)).save(tmp_path / "masks/b.png")
+    Image.new("L", (40, 20)).save(tmp_path / "masks/empty.png")
+    with open(tmp_path / "columns.csv", "w", newline="") as opened:
+        csv.writer(opened).writerows(
+            [
+                ["path", "mask"],
+                ["ant/a.png", "masks/a.png"],
+                ["ant/b.png", "masks/b.png"],
+                ["bee/a.png", "masks/empty.png"],
+            ]
+        )
+    return tmp_path
+
+
+def score(folder, ranks, **view):
+    view = pack(folder, folder / "set", folder / "columns.csv", **view)
+    np.save(folder / "ranks.npy", ranks)
+    files = folder / "ranks.npy", folder / "set.parquet", folder / "set", folder / "columns.csv"
+    return foreground.score(*files, "set", view)
+
+
+def test_masks_are_seen_as_the_images_are(photographs):
+    """40x20 pixels become 20x10 and then the middle 8x8, so columns 14 to 19 become 1 to 3 of 8."""
+    left = np.zeros((4, 1, 4), np.float32)
+    left[:] = [0.5, 0, 0.75, 0.9]  # the second tile is pixels 2 and 3 of 8
+    table = score(photographs, left, crop=8, resize=10).to_pylist()
+    assert {row["image"] for row in table} == {0, 1}  # of the others nothing is known
+    for image in (0, 1):
+        [row] = [row for row in table if row["image"] == image and round(row["level"], 6) == 0.1]
+        assert row["jaccard"] == pytest.approx(2 / 3)
+
+
+def test_a_mask_of_another_size_or_lost_or_no_picture_is_told(photographs):
+    ranks = np.zeros((4, 1, 4), np.float32)
+    Image.new("L", (20, 40), 1).save(photographs / "masks/b.png")
+    with pytest.raises(
+        ValueError, match=r"masks/b.png has 20x40 pixels, but its image .*ant/b.png has 40x20"
+    ):
+        score(photographs, ranks, crop=8)
+    (photographs / "masks/b.png").write_text("no picture")
+    with pytest.raises(ValueError, match=r"the mask .*masks/b.png cannot be read"):
+        score(photographs, ranks, crop=8)
+    (photographs / "masks/b.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"columns.csv: there is no mask .*masks/b.png of ant/b.png"):
+        score(photographs, ranks, crop=8)
+
+
+def test_a_mask_of_a_turned_photograph_may_be_upright(photographs):
+    turned = Image.new("RGB", (20, 40), "white")
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    (photographs / "set/ant/a.png").unlink()
+    turned.save(photographs / "set/ant/a.png", exif=exif)
+    table = score(photographs, np.zeros((4, 1, 4), np.float32), crop=8, resize=10)
+    assert {row["image"] for row in table.to_pylist()} == {0, 1}
+
+
+def test_a_dataset_without_masks_has_a_table_without_rows(photographs):
+    view = pack(photographs, photographs / "set", None, 8)
+    np.save(photographs / "ranks.npy", np.zeros((4, 1, 4), np.float32))
+    files = photographs / "ranks.npy", photographs / "set.parquet", photographs / "set", []
+    table = foreground.score(*files, "set", view)
+    assert table.schema == foreground.SCORES and len(table) == 0
+    pq.write_table(table, photographs / "scores.parquet")
+    assert pq.read_schema(photographs / "scores.parquet").equals(foreground.SCORES)
+
+
+# ---- the whole ----
+
+
+def test_a_run_maps_what_its_model_attends_to(finished):
+    ranks = np.load(finished.path("results/saliency/shapes.npy"))
+    assert ranks.shape == (20, 4, 4) and ranks.dtype == np.float32
+    entry = {"timm": "test_vit", "options": {"img_size": 32, "patch_size": 8}}
+    model = models.build(entry, finished.path("results/weights/trained/vit.safetensors"))
+    data = packed.Packed(
+        finished.path("results/images/shapes.npy"), finished.path("results/images/shapes.parquet")
+    )
+    images = torch.from_numpy(data.read(0, 20)).float() / 255
+    attention = attention_by_hand(model.net, images, len(model.net.blocks) - 1).mean(1)[:, 0, 1:]
+    for rank, weights in zip(ranks.reshape(20, 16), attention, strict=True):
+        weights = weights / weights.sum()
+        assert rank == pytest.approx([weights[weights > w].sum() for w in weights], abs=1e-4)
+    strip = pq.read_table(finished.path("results/predictions/shapes/vit/salient_drop/area.parquet"))
+    assert set(zip(strip["level"].to_pylist(), strip["lost"].to_pylist(), strict=True)) == {
+        (0, 0),
+        (0.5, 0.5),
+    }
+    scores = pq.read_table(finished.path("results/foreground/shapes.parquet"))
+    assert len(scores) == 20 * 9 and scores.schema.equals(foreground.SCORES)
