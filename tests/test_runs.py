@@ -133,9 +133,12 @@ def test_real_photographs_give_the_numbers_of_an_independent_program(real, tmp_p
     project.path("data/photographs").symlink_to(real / "imagenet-sample")
     project.path("data/weights").symlink_to(real / "weights")
     project.edit(
-        "config.yaml", "{root: data/photographs}\n\n", f"{{root: data/photographs, images: {images}}}\n\n"
+        "config.yaml",
+        "{root: data/photographs}\n  few",
+        f"{{root: data/photographs, images: {images}}}\n  few",
     )
-    project.edit("config.yaml", "seeds: [0, 1, 2]", "seeds: [0]\nlevels: {random_drop: [0, 0.1, 0.2, 0.3]}")
+    project.edit("config.yaml", "seeds: [0, 1, 2]", "seeds: [0]")
+    project.edit("config.yaml", "  corrupt: [0, 3]", "  random_drop: [0, 0.1, 0.2, 0.3]\n  corrupt: [0, 3]")
     strips = {
         model: f"results/predictions/photographs/{model}/random_drop/14x14.parquet"
         for model in ("efficientnet", "dinov2")

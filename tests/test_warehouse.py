@@ -76,7 +76,7 @@ class Study:
             "rank": np.where(right, 0, 2),
         }
         columns |= {"prob": np.where(right, 0.7, 0.1), "confidence": np.full(IMAGES, 0.7)}
-        lost = np.full(IMAGES, 0 if family == "permutation" else level)
+        lost = np.full(IMAGES, level if family in ("occlusion", "saliency") else 0)
         columns |= {"lost": lost, "tokens_lost": lost, "tokens_cut": np.zeros(IMAGES)}
         return tables.predictions(level, seed, columns)
 
