@@ -12,4 +12,5 @@ given, params = snakemake.input, snakemake.params
 marts, checks = Path(given.marts).read_text(), Path(given.checks).read_text()
 limits = snakemake.threads, snakemake.resources.mem_mb
 with files.whole(snakemake.output[0]) as path:
-    warehouse.build(path, given.predictions, given.indexes, params.asked, marts, checks, *limits)
+    sources = given.predictions, given.indexes, given.published
+    warehouse.build(path, *sources, params.asked, marts, checks, *limits)

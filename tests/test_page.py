@@ -15,11 +15,14 @@ from PIL import Image
 from conftest import ROOT
 from patchwork import page, theme, warehouse
 from patchwork.catalogue import catalogue
-from test_warehouse import Study
+from test_warehouse import STRIPS, Study
 
 HOSTILE = "<b>&"  # a model's name that would be markup if it were not escaped
 ENDING = "</script><script>alert(1)</script>"
 FIGURES = catalogue(ROOT / "reports/figures")
+USUAL = "vit", HOSTILE, "shapes: 40 images, 3 seeds", "chance", "top-1 accuracy"
+WORDS = {"corruption_error": ("vit", HOSTILE, "shapes: 40 images, 3 seeds", "mean of 2", "100 is")}
+CORRUPTED = {("corrupt", name): ("corruption", [0, 1, 5]) for name in ("snow", "fog", "saturate")}
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -31,7 +34,8 @@ def draw(path, name):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return Study(tmp_path_factory.mktemp("study"), {"vit": "vit", HOSTILE: "cnn"}).build()
+    models = {"vit": "vit", HOSTILE: "cnn"}
+    return Study(tmp_path_factory.mktemp("study"), models, strips=STRIPS | CORRUPTED).build()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,7 @@ def text(report):
 def test_a_figure_can_be_drawn_and_says_what_it_shows(specifications, name):
     drawn = vl_convert.vegalite_to_svg(specifications[name])
     words = " ".join(ElementTree.fromstring(drawn).itertext())
-    for expected in ("vit", HOSTILE, "shapes: 40 images, 3 seeds", "chance", "top-1 accuracy"):
+    for expected in WORDS.get(name, USUAL):
         assert expected in words
     assert specifications[name]["description"] == FIGURES[name]["doc"]
 

@@ -24,13 +24,13 @@ BROKEN = "vit/random_drop/4x4"  # the strip that tests break
 class Study:
     """Made-up predictions of two models under two perturbations, in a folder like results/."""
 
-    def __init__(self, folder, models=MODELS, dataset="shapes"):
-        self.folder, self.dataset = folder, dataset
+    def __init__(self, folder, models=MODELS, dataset="shapes", strips=STRIPS):
+        self.folder, self.dataset, self.published = folder, dataset, None
         self.labels = np.arange(IMAGES) % CLASSES
         self.strips, self.asked = {}, []
         for number, (model, model_family) in enumerate(models.items()):
             clean = self.decide(np.random.default_rng(number), 0.8)
-            for (perturbation, variant), (family, levels) in STRIPS.items():
+            for (perturbation, variant), (family, levels) in strips.items():
                 random = np.random.default_rng([number, len(perturbation)])
                 cells = [(levels[0], 0), *((level, seed) for level in levels[1:] for seed in SEEDS)]
                 self.strips[f"{model}/{perturbation}/{variant}"] = [
@@ -62,14 +62,14 @@ class Study:
     def cell(self, level, seed, pred, family):
         right = pred == self.labels
         columns = {
-            "image": np.arange(IMAGES),
+            "image": np.arange(len(pred)),
             "label": self.labels,
             "pred": pred,
             "rank": np.where(right, 0, 2),
         }
-        columns |= {"prob": np.where(right, 0.7, 0.1), "confidence": np.full(IMAGES, 0.7)}
-        lost = np.full(IMAGES, level if family == "occlusion" else 0)
-        columns |= {"lost": lost, "tokens_lost": lost, "tokens_cut": np.zeros(IMAGES)}
+        columns |= {"prob": np.where(right, 0.7, 0.1), "confidence": np.full(len(pred), 0.7)}
+        lost = np.full(len(pred), level if family == "occlusion" else 0)
+        columns |= {"lost": lost, "tokens_lost": lost, "tokens_cut": np.zeros(len(pred))}
         return tables.predictions(level, seed, columns)
 
     def change(self, column, value, cell=1, row=3):
@@ -94,7 +94,8 @@ class Study:
             files.append(file)
         path = self.folder / "warehouse.duckdb"
         marts, checks = ((ROOT / f"reports/{name}.sql").read_text() for name in ("marts", "checks"))
-        warehouse.build(path, files, [index], self.asked, marts, checks, threads=2, memory_mb=500)
+        published = self.published or ROOT / "reports/published.csv"
+        warehouse.build(path, files, [index], published, self.asked, marts, checks, threads=2, memory_mb=500)
         return path
 
 

@@ -26,15 +26,22 @@ SHOWN = {
     "panel": ("shown", "{}"),
     "model": ("model", "{}"),
     "level": ("level", "{:g}"),
+    "corruption": ("corruption", "{}"),
+    "error": ("error", "{:.1%}"),
     "lost": ("pixels lost", "{:.1%}"),
     "top1": ("top-1", "{:.1%}"),
     "low": ("95 % from", "{:.1%}"),
     "high": ("to", "{:.1%}"),
     "seed_spread": ("spread over seeds", "{:.2%}"),
     "relative": ("of untouched", "{:.1%}"),
+    "ce": ("CE", "{:.1f}"),
+    "relative_ce": ("relative CE", "{:.1f}"),
+    "normaliser": ("100 is", "{}"),
+    "source": ("source", "{}"),
     "images": ("images", "{:,}"),
     "seeds": ("seeds", "{}"),
 }
+WORDS = {"panel", "model", "corruption", "normaliser", "source"}  # the columns that hold no numbers
 SHEET_COLUMN_PIXELS = 56  # below that a tile of a sheet cannot be made out, and the sheet scrolls instead
 
 
@@ -200,7 +207,7 @@ def figure(name, caption, spec):
         ["-" if row[column] is None else SHOWN[column][1].format(row[column]) for column in shown]
         for row in rows
     ]
-    titles = ["#" * (column not in ("panel", "model")) + SHOWN[column][0] for column in shown]
+    titles = ["#" * (column not in WORDS) + SHOWN[column][0] for column in shown]
     details = (
         f"<details><summary>The numbers behind it ({len(rows):,} rows)</summary>"
         f"{table(f'Numbers behind {name}', titles, numbers)}</details>"

@@ -57,11 +57,11 @@ def theme():
     return alt.theme.ThemeConfig(config=config)
 
 
-def curves(cells, title, x, tooltip=()):
+def curves(cells, title, x, tooltip=(), columns=PANEL_COLUMNS):
     """Top-1 against `x`: a line for each model, a panel for each dataset and variant.
 
     cells: rows of the mart `accuracy`. title: of the chart. x: an altair X. tooltip: what the chart's
-    tooltip tells beside what every tooltip does.
+    tooltip tells beside what every tooltip does. columns: of panels; the more, the smaller they are.
     """
     chosen = alt.selection_point(fields=["model"], bind="legend")
     base: Any = alt.Chart(cells).encode(x=x, color=colour(cells))
@@ -103,8 +103,8 @@ def curves(cells, title, x, tooltip=()):
     panels = sorted(set(cells["panel"].to_pylist()), key=natural)
     return (
         alt.layer(*layers)
-        .properties(width=WIDTH, height=HEIGHT)
-        .facet(facet=alt.Facet("panel:N", sort=panels), columns=min(PANEL_COLUMNS, max(1, len(panels))))
+        .properties(width=WIDTH * PANEL_COLUMNS // columns, height=HEIGHT * PANEL_COLUMNS // columns)
+        .facet(facet=alt.Facet("panel:N", sort=panels), columns=min(columns, max(1, len(panels))))
         .resolve_axis(x="independent")
         .properties(title=alt.Title(title, subtitle=sampled(cells)))
     )

@@ -25,12 +25,12 @@ SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, 
 SHOWN_ROWS = 3
 
 
-def build(path, predictions, indexes, asked, marts, checks, threads, memory_mb):
+def build(path, predictions, indexes, published, asked, marts, checks, threads, memory_mb):
     """Write a warehouse to `path`, which must not exist.
 
     predictions, indexes: lists of parquet files, .../dataset/model/perturbation/variant.parquet and
-    .../dataset.parquet. asked: the strips that the config asks for, dicts with the names of ASKED and
-    `cells` [(level, seed)], clean level first. marts, checks: SQL.
+    .../dataset.parquet. published: a CSV of published numbers. asked: the strips that the config asks for,
+    dicts with the names of ASKED and `cells` [(level, seed)], clean level first. marts, checks: SQL.
     Raises ValueError with the comment of the first check that finds something.
     """
     with duckdb.connect(path) as db:
@@ -42,7 +42,8 @@ def build(path, predictions, indexes, asked, marts, checks, threads, memory_mb):
         db.execute("CREATE TABLE refused AS FROM refused_levels")
         db.execute("DELETE FROM asked WHERE EXISTS (FROM refused WHERE " + SAME_LEVEL + ")")
         db.execute("CREATE TABLE sources (name VARCHAR, files VARCHAR[])")
-        sources = [("predictions", list(map(str, predictions))), ("indexes", list(map(str, indexes)))]
+        given = {"predictions": predictions, "indexes": indexes, "published": [published]}
+        sources = [(name, list(map(str, files))) for name, files in given.items()]
         db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
         name_sources(db)
         db.execute("CREATE TABLE computations (computed_with VARCHAR)")
