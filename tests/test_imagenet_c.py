@@ -54,6 +54,11 @@ def test_a_missing_folder_is_told_before_anything_runs(corrupted):
     shutil.rmtree(corrupted.path("data/c/fog/3"))
     told = corrupted.run("--dry-run", check=False)
     assert "datasets.shapes.imagenet_c: there is no folder data/c/fog/3" in told
+    shutil.rmtree(corrupted.path("data/c"))
+    told = corrupted.run("--dry-run", check=False).splitlines()
+    assert [line.strip() for line in told if "imagenet_c" in line] == [
+        "datasets.shapes.imagenet_c: there is no folder data/c"
+    ]
 
 
 def test_a_missing_file_is_named(corrupted):
