@@ -123,5 +123,6 @@ def report_origin():
         for strip in asked
     ]
     foregrounds = [foreground_origin(strip["dataset"]) for strip in salient]
-    marts = [Path(HERE, "reports", name).read_text() for name in ("marts.sql", "checks.sql")]
-    return digest([strips, foregrounds, program("build_warehouse.py"), marts])
+    names = ("marts.sql", "checks.sql", "published.csv")
+    tables = [Path(HERE, "reports", name).read_text() for name in names]
+    return digest([strips, foregrounds, program("build_warehouse.py"), tables])

@@ -15,9 +15,9 @@ def missing_files():
             if file and not is_url(file) and not os.path.isfile(file):
                 yield f"{kind}.{name}.{key}: there is no file {file}"
     for strip in (SimpleNamespace(**strip) for strip in asked if strip["perturbation"] == "corrupt"):
-        for folder in severity_folders(strip):
-            if not folder.is_dir():
-                yield f"datasets.{strip.dataset}.imagenet_c: there is no folder {folder}"
+        needed = [place for folder in severity_folders(strip) for place in (folder.parents[1], folder)]
+        for lost in [place for place in needed if not place.is_dir()][:1]:
+            yield f"datasets.{strip.dataset}.imagenet_c: there is no folder {lost}"
 
 
 def shared_images():

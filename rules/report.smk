@@ -4,6 +4,7 @@ rule build_warehouse:
         predictions=paths(STRIP),
         indexes=paths("results/images/{dataset}.parquet"),
         foregrounds=paths("results/foreground/{dataset}.parquet", salient),
+        published=here("reports/published.csv"),
         marts=here("reports/marts.sql"),
         checks=here("reports/checks.sql"),
     output:

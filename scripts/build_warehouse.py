@@ -16,6 +16,7 @@ with files.whole(snakemake.output[0]) as path:
         path,
         given.predictions,
         given.indexes,
+        given.published,
         params.asked,
         params.reference,
         marts,

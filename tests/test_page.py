@@ -31,7 +31,11 @@ STRIPS = {
     )
     for name, entry in catalogue(PERTURBATIONS).items()
 }
-WORDS = {"foreground": ("shapes: 40 images with a mask", "attention", "random", "mean Jaccard index")}
+STRIPS |= {("corrupt", name): ("corruption", [0, 1, 5]) for name in ("snow", "fog", "saturate")}
+WORDS = {
+    "foreground": ("shapes: 40 images with a mask", "attention", "random", "mean Jaccard index"),
+    "corruption_error": ("vit", HOSTILE, "shapes: 40 images, 3 seeds", "mean of 3", "100 is"),
+}
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 

@@ -33,7 +33,7 @@ class Study:
     is the reference."""
 
     def __init__(self, folder, models=MODELS, dataset="shapes", strips=STRIPS):
-        self.folder, self.dataset = folder, dataset
+        self.folder, self.dataset, self.published = folder, dataset, None
         self.labels = np.arange(IMAGES) % CLASSES
         self.strips, self.asked, self.refused, self.reference = {}, [], {}, [*models][-1]
         for number, (model, model_family) in enumerate(models.items()):
@@ -70,14 +70,14 @@ class Study:
     def cell(self, level, seed, pred, family):
         right = pred == self.labels
         columns = {
-            "image": np.arange(IMAGES),
+            "image": np.arange(len(pred)),
             "label": self.labels,
             "pred": pred,
             "rank": np.where(right, 0, 2),
         }
-        columns |= {"prob": np.where(right, 0.7, 0.1), "confidence": np.full(IMAGES, 0.7)}
-        lost = np.full(IMAGES, level if family in ("occlusion", "saliency") else 0)
-        columns |= {"lost": lost, "tokens_lost": lost, "tokens_cut": np.zeros(IMAGES)}
+        columns |= {"prob": np.where(right, 0.7, 0.1), "confidence": np.full(len(pred), 0.7)}
+        lost = np.full(len(pred), level if family in ("occlusion", "saliency") else 0)
+        columns |= {"lost": lost, "tokens_lost": lost, "tokens_cut": np.zeros(len(pred))}
         return tables.predictions(level, seed, columns)
 
     def change(self, column, value, cell=1, row=3):
@@ -102,7 +102,8 @@ class Study:
             files.append(file)
         path = self.folder / "warehouse.duckdb"
         marts, checks = ((ROOT / f"reports/{name}.sql").read_text() for name in ("marts", "checks"))
-        sources = path, files, [index], self.asked, self.reference
+        published = self.published or ROOT / "reports/published.csv"
+        sources = path, files, [index], published, self.asked, self.reference
         warehouse.build(*sources, marts, checks, threads=2, memory_mb=500, **more)
         return path
 

@@ -59,11 +59,11 @@ def theme():
     return alt.theme.ThemeConfig(config=config)
 
 
-def curves(cells, title, x, tooltip=()):
+def curves(cells, title, x, tooltip=(), columns=PANEL_COLUMNS):
     """Top-1 against `x`: a line for each model, a panel for each dataset and variant.
 
     cells: rows of the mart `accuracy`. title: of the chart. x: an altair X. tooltip: what the chart's
-    tooltip tells beside what every tooltip does.
+    tooltip tells beside what every tooltip does. columns: of panels; the more, the smaller they are.
     """
     chosen = alt.selection_point(fields=["model"], bind="legend")
     base: Any = alt.Chart(cells).encode(x=x, color=colour(cells))
@@ -103,15 +103,15 @@ def curves(cells, title, x, tooltip=()):
         )
         .add_params(chosen),
     ]
-    return panels(alt.layer(*layers), cells, title)
+    return panels(alt.layer(*layers), cells, title, columns)
 
 
-def panels(chart, cells, title):
+def panels(chart, cells, title, columns=PANEL_COLUMNS):
     """A chart once for each panel of its rows."""
     names = sorted(set(cells["panel"].to_pylist()), key=natural)
     return (
-        chart.properties(width=WIDTH, height=HEIGHT)
-        .facet(facet=alt.Facet("panel:N", sort=names), columns=min(PANEL_COLUMNS, max(1, len(names))))
+        chart.properties(width=WIDTH * PANEL_COLUMNS // columns, height=HEIGHT * PANEL_COLUMNS // columns)
+        .facet(facet=alt.Facet("panel:N", sort=names), columns=min(columns, max(1, len(names))))
         .resolve_axis(x="independent")
         .properties(title=alt.Title(title, subtitle=sampled(cells)))
     )

@@ -39,6 +39,7 @@ def build(
     path,
     predictions,
     indexes,
+    published,
     asked,
     reference,
     marts,
@@ -51,10 +52,10 @@ def build(
     """Write a warehouse to `path`, which must not exist.
 
     predictions, indexes: lists of parquet files, .../dataset/model/perturbation/variant.parquet and
-    .../dataset.parquet. asked: the strips that the config asks for, dicts with the names of ASKED and
-    `cells` [(level, seed)], clean level first. reference: the model that others are compared with. marts,
-    checks: SQL. foregrounds: parquet files of foreground.SCORES, .../dataset.parquet. saliency: {model, head,
-    grid} of the config, if it has it.
+    .../dataset.parquet. published: a CSV of published numbers. asked: the strips that the config asks for,
+    dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference: the model that
+    others are compared with. marts, checks: SQL. foregrounds: parquet files of foreground.SCORES,
+    .../dataset.parquet. saliency: {model, head, grid} of the config, if it has it.
     Raises ValueError with the comment of the first check that finds something.
     """
     with duckdb.connect(path) as db:
@@ -71,7 +72,8 @@ def build(
         db.execute("CREATE TABLE saliency AS FROM saliency_told")
         db.execute("DELETE FROM asked WHERE EXISTS (FROM refused WHERE " + SAME_LEVEL + ")")
         db.execute("CREATE TABLE sources (name VARCHAR, files VARCHAR[])")
-        sources = [("predictions", list(map(str, predictions))), ("indexes", list(map(str, indexes)))]
+        given = {"predictions": predictions, "indexes": indexes, "published": [published]}
+        sources = [(name, list(map(str, files))) for name, files in given.items()]
         db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
         name_sources(db)
         db.execute("SET VARIABLE reference = ?", [reference])
