@@ -15,7 +15,7 @@ from PIL import Image
 from conftest import ROOT
 from patchwork import page, theme, warehouse
 from patchwork.catalogue import catalogue
-from test_warehouse import Study
+from test_warehouse import STRIPS, Study
 
 HOSTILE = "<b>&"  # a model's name that would be markup if it were not escaped
 ENDING = "</script><script>alert(1)</script>"
@@ -31,7 +31,10 @@ def draw(path, name):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return Study(tmp_path_factory.mktemp("study"), {"vit": "vit", HOSTILE: "cnn"}).build()
+    """Of a study with strips for every figure."""
+    models = {"vit": "vit", HOSTILE: "cnn"}
+    strips = STRIPS | {("adversarial_patch", model): ("patch", [0, 0.25]) for model in models}
+    return Study(tmp_path_factory.mktemp("study"), models, strips=strips).build()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 DROP = "scripts/patchwork/perturbations/random_drop.py"
-AFTERWARDS = {"build_warehouse": 1, "draw_figure": 2, "write_report": 1}
+AFTERWARDS = {"build_warehouse": 1, "draw_figure": 4, "write_report": 1}
 NEW_PERTURBATION = '''"""Turn the image upside down."""
 
 FAMILY = "permutation"
@@ -87,7 +87,7 @@ def test_a_dataset_is_one_line(project):
     project.edit(
         "config.yaml", "pixels:", "  more: {draw: conflict, images: 10, size: 32, family: drawn}\npixels:"
     )
-    assert project.plan() == {"draw_images": 1, "pack_images": 1, "predict": 3, "draw_sheet": 2, **AFTERWARDS}
+    assert project.plan() == {"draw_images": 1, "pack_images": 1, "predict": 4, "draw_sheet": 3, **AFTERWARDS}
 
 
 def test_a_figure_is_one_file_and_two_jobs(project):
@@ -107,7 +107,7 @@ def test_the_logic_of_a_perturbation_runs_its_strips(project):
 
 def test_the_logic_of_tables_runs_all_strips(project):
     project.edit("scripts/patchwork/tables.py", 'compression="zstd"', 'compression="snappy"')
-    assert project.plan() == {"predict": 3, **AFTERWARDS}
+    assert project.plan() == {"predict": 4, **AFTERWARDS}
 
 
 def test_other_weights_run_one_model(project):
@@ -118,7 +118,28 @@ def test_other_weights_run_one_model(project):
 
 def test_a_learning_rate_runs_its_training_and_its_model(project):
     project.edit("config.yaml", "learning_rate: 1.0e-3", "learning_rate: 2.0e-3")
-    assert project.plan() == {"train_stage": 2, "export_weights": 1, "predict": 2, **AFTERWARDS}
+    trained = {"train_stage": 2, "export_weights": 1, "predict": 3}
+    assert project.plan() == {**trained, "craft_patch": 1, "draw_sheet": 1, **AFTERWARDS}
+
+
+def test_how_patches_are_crafted_runs_what_shows_them(project):
+    project.edit("config.yaml", "steps: 2", "steps: 3")
+    assert project.plan() == {"craft_patch": 1, "predict": 1, "draw_sheet": 1, **AFTERWARDS}
+
+
+def test_a_patch_of_another_size_computes_only_its_cells(project):
+    project.edit("config.yaml", "adversarial_patch: [0, 0.25]", "adversarial_patch: [0, 0.15, 0.25]")
+    assert project.plan() == {"craft_patch": 1, "predict": 1, "draw_sheet": 1, **AFTERWARDS}
+    project.run("results/predictions/shapes/vit/adversarial_patch/vit.parquet")
+    log = project.path("logs/predict/shapes/vit/adversarial_patch/vit.log").read_text()
+    assert "2 of 5 cells to compute" in log
+
+
+def test_a_patch_is_tried_on_another_model_by_a_word(project):
+    project.edit("config.yaml", "models: vit, perturbations: adv", "models: [vit, cnn], perturbations: adv")
+    assert project.plan() == {"predict": 1, **AFTERWARDS}
+    project.edit("config.yaml", "adversarial_patch/vit", "adversarial_patch")
+    assert project.plan() == {"craft_patch": 1, "predict": 3, "draw_sheet": 1, **AFTERWARDS}
 
 
 def test_a_check_touches_no_model(project):
@@ -163,7 +184,7 @@ def test_a_rerun_that_failed_is_not_forgotten(project):
     assert "draw_images shapes failed: broken on purpose (log: logs/draw_images/shapes.log)" in told
     assert "broken on purpose" in project.path("logs/draw_images/shapes.log").read_text()
     left = project.plan()
-    assert left["draw_images"] == 2 and left["predict"] == 3 and left["write_report"] == 1
+    assert left["draw_images"] == 2 and left["predict"] == 4 and left["write_report"] == 1
 
 
 def test_a_check_that_fails_is_not_forgotten(project):
@@ -177,7 +198,7 @@ def test_a_check_that_fails_is_not_forgotten(project):
 def test_settings_of_the_evaluation_start_no_training(project):
     with open(project.path("config.yaml"), "a") as config:
         config.write("compute: {batch_images: 8}\n")
-    assert project.plan() == {"predict": 3, **AFTERWARDS}
+    assert project.plan() == {"predict": 4, **AFTERWARDS}
 
 
 def test_a_new_file_beside_the_class_folders_runs_nothing(project):
@@ -196,9 +217,9 @@ def test_a_new_file_beside_the_class_folders_runs_nothing(project):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("seeds:", "seed:", "config.yaml, line 18: seed is no key of Patchwork, did you mean 'seeds'?"),
-        ("models: vit,", "models: vti,", "line 14: studies.permutation.models: 'vti' is not known, did"),
-        ("0.9]", "1.9]", "config.yaml, line 16: levels.random_drop: level 1.9 is outside 0 to 1"),
+        ("seeds:", "seed:", "config.yaml, line 22: seed is no key of Patchwork, did you mean 'seeds'?"),
+        ("models: vit,", "models: vti,", "line 16: studies.permutation.models: 'vti' is not known, did"),
+        ("0.9]", "1.9]", "config.yaml, line 19: levels.random_drop: level 1.9 is outside 0 to 1"),
         ("draw: natural, images: 20, size: 32", "root: lost", "datasets.shapes.root: there is no folder"),
         ("weights: cnn.", "weights: lost.", "models.cnn.weights: there is no file lost"),
     ],
