@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 from torch import nn
 
 from conftest import PERTURBATIONS, ROOT, Project
-from patchwork import catalogue, folders, models, patches, settings, theme, views, warehouse
+from patchwork import catalogue, models, patches, settings, theme, views, warehouse
 from test_warehouse import CLASSES, IMAGES, SEEDS, Study
 
 SIDE = 24
@@ -283,13 +283,13 @@ def test_images_that_two_folders_share_are_found_through_links(tmp_path):
     image_folder(tmp_path / "a", ["x/1.png", "x/2.png", "y/3.png"])
     image_folder(tmp_path / "b", ["x/1.png", "x/2.png"])
     first, second = {"root": str(tmp_path / "a")}, {"root": str(tmp_path / "b")}
-    assert folders.shared(first, second) is None
-    assert folders.shared(first, first) == "x/1.png"
+    assert settings.shared_image(first, second) is None
+    assert settings.shared_image(first, first) == "x/1.png"
     os.symlink(tmp_path / "a/y/3.png", tmp_path / "b/x/linked.png")
-    assert folders.shared(first, second) == "y/3.png"
-    assert folders.shared(first | {"images": 1}, second) is None  # which is x/1.png
+    assert settings.shared_image(first, second) == "y/3.png"
+    assert settings.shared_image(first | {"images": 1}, second) is None  # which is x/1.png
     os.link(tmp_path / "a/x/1.png", tmp_path / "b/x/hard.png")
-    assert folders.shared(first | {"images": 1}, second) == "x/1.png"
+    assert settings.shared_image(first | {"images": 1}, second) == "x/1.png"
 
 
 def test_images_on_which_patches_are_crafted_and_evaluated_are_told_at_planning(tmp_path):
