@@ -186,13 +186,13 @@ JOIN looks USING (dataset, model, perturbation, variant)
 GROUP BY ALL
 ORDER BY ALL;
 
--- What a patch does to the model that it was crafted on (white box) and to others (transfer); `fall` is in points
--- of accuracy, against the untouched images.
+-- What a patch does to the model that it was crafted on (white box) and to others (transfer), and what noise of
+-- its size does; `fall` is in points of accuracy, against the untouched images.
 CREATE TABLE patch_transfer AS
 SELECT
     dataset, perturbation,
     CASE WHEN perturbation LIKE '%\_aligned' ESCAPE '\' THEN 'aligned to tokens' ELSE 'any place' END AS lies,
-    variant AS crafted_on,
+    CASE perturbation WHEN 'noise_patch' THEN '(noise)' ELSE variant END AS crafted_on,
     model,
     variant = model AS white_box,
     level, clean, top1, low, high, seed_spread,

@@ -24,7 +24,7 @@ def shared_images():
     """The datasets that hold images on which patches are crafted, a line each."""
     for data, dataset in product(crafting, sorted({attack["dataset"] for attack in attacks})):
         first, second = datasets[data], datasets[dataset]
-        if "root" in first and "root" in second and (image := folders.shared(first, second)):
+        if "root" in first and "root" in second and (image := settings.shared_image(first, second)):
             yield (
                 f"patches.data: {data} holds {image}, which is also in {dataset}, where patches are evaluated: "
                 "craft them on other images, such as the training set"

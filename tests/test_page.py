@@ -47,12 +47,14 @@ def draw(path, name):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("study")
+    """Of a study with strips for every figure."""
+    folder, models = tmp_path_factory.mktemp("study"), {"vit": "vit", HOSTILE: "cnn"}
     scores = [np.arange(IMAGES, dtype=np.int32), np.full(IMAGES, 0.5, np.float32)]
     scores += [*np.random.default_rng(0).random((2, IMAGES), np.float32)]
     pq.write_table(pa.table(scores, ["image", "level", "jaccard", "random"]), folder / "shapes.parquet")
-    study = Study(folder, {"vit": "vit", HOSTILE: "cnn"}, strips=STRIPS)
+    strips = STRIPS | {("adversarial_patch", model): ("patch", [0, 0.25]) for model in models}
     saliency = {"model": "dino", "head": "mean", "grid": "14x14"}
+    study = Study(folder, models, strips=strips)
     return study.build(foregrounds=[folder / "shapes.parquet"], saliency=saliency)
 
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 DROP = "scripts/patchwork/perturbations/random_drop.py"
-AFTERWARDS = {"build_warehouse": 1, "draw_figure": 5, "write_report": 1}
+AFTERWARDS = {"build_warehouse": 1, "draw_figure": 8, "write_report": 1}
 NEW_PERTURBATION = '''"""Turn the image upside down."""
 
 FAMILY = "permutation"
@@ -89,7 +89,7 @@ def test_a_dataset_is_one_line(project):
     )
     assert project.plan() == {
         **{"draw_images": 1, "pack_images": 1, "map_saliency": 1, "score_foreground": 1},
-        **{"predict": 4, "draw_sheet": 3},
+        **{"predict": 5, "draw_sheet": 4},
         **AFTERWARDS,
     }
 
@@ -111,7 +111,7 @@ def test_the_logic_of_a_perturbation_runs_its_strips(project):
 
 def test_the_logic_of_tables_runs_all_strips(project):
     project.edit("scripts/patchwork/tables.py", 'compression="zstd"', 'compression="snappy"')
-    assert project.plan() == {"predict": 4, **AFTERWARDS}
+    assert project.plan() == {"predict": 5, **AFTERWARDS}
 
 
 def test_another_head_maps_anew_and_runs_what_needs_the_map(project):
@@ -135,9 +135,29 @@ def test_a_learning_rate_runs_its_training_and_its_model(project):
     project.edit("config.yaml", "learning_rate: 1.0e-3", "learning_rate: 2.0e-3")
     assert project.plan() == {
         **{"train_stage": 2, "export_weights": 1, "map_saliency": 1, "score_foreground": 1},
-        **{"predict": 3, "draw_sheet": 1},
+        **{"craft_patch": 1, "predict": 4, "draw_sheet": 2},
         **AFTERWARDS,
     }
+
+
+def test_how_patches_are_crafted_runs_what_shows_them(project):
+    project.edit("config.yaml", "steps: 2", "steps: 3")
+    assert project.plan() == {"craft_patch": 1, "predict": 1, "draw_sheet": 1, **AFTERWARDS}
+
+
+def test_a_patch_of_another_size_computes_only_its_cells(project):
+    project.edit("config.yaml", "adversarial_patch: [0, 0.25]", "adversarial_patch: [0, 0.15, 0.25]")
+    assert project.plan() == {"craft_patch": 1, "predict": 1, "draw_sheet": 1, **AFTERWARDS}
+    project.run("results/predictions/shapes/vit/adversarial_patch/vit.parquet")
+    log = project.path("logs/predict/shapes/vit/adversarial_patch/vit.log").read_text()
+    assert "2 of 5 cells to compute" in log
+
+
+def test_a_patch_is_tried_on_another_model_by_a_word(project):
+    project.edit("config.yaml", "models: vit, perturbations: adv", "models: [vit, cnn], perturbations: adv")
+    assert project.plan() == {"predict": 1, **AFTERWARDS}
+    project.edit("config.yaml", "adversarial_patch/vit", "adversarial_patch")
+    assert project.plan() == {"craft_patch": 1, "predict": 3, "draw_sheet": 1, **AFTERWARDS}
 
 
 def test_a_check_touches_no_model(project):
@@ -197,7 +217,7 @@ def test_settings_of_the_evaluation_start_no_training(project):
     with open(project.path("config.yaml"), "a") as config:
         config.write("compute: {batch_images: 8}\n")
     mapped = {"map_saliency": 1, "score_foreground": 1, "draw_sheet": 1}
-    assert project.plan() == {**mapped, "predict": 4, **AFTERWARDS}
+    assert project.plan() == {**mapped, "predict": 5, **AFTERWARDS}
 
 
 def test_a_new_file_beside_the_class_folders_runs_nothing(project):

@@ -7,8 +7,8 @@ panel is a dataset and where patches lie: at any place and angle, or aligned to 
 14x14 tiles if it has none) and turned by quarters. Upright bars are 95 % Wilson intervals over images; the
 pale band around a line is one standard deviation over seeds, and so over patches, to either side, where
 there are several. The dashed line is chance: what always naming the most frequent class would score. A
-patch also hides what it lies on, which costs accuracy even if it is not crafted. A click on a model in the
-legend lets it stand out.
+patch also hides what it lies on: panels of noise, where it was asked for, show what a disc of random pixels
+costs at the same places. A click on a model in the legend lets it stand out.
 """
 
 import altair as alt
@@ -17,9 +17,9 @@ from patchwork import theme
 
 FAMILY = "patch"
 SQL = """
-SELECT *, dataset || ' · ' || lies AS panel
+SELECT *, concat_ws(' · ', dataset, lies, CASE WHEN NOT white_box THEN 'noise' END) AS panel
 FROM patch_transfer
-WHERE white_box
+WHERE white_box OR crafted_on = '(noise)'
 ORDER BY dataset, perturbation, place, level
 """
 

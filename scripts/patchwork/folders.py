@@ -55,18 +55,6 @@ def images_below(folder):
                 yield os.path.join(place, name)
 
 
-def shared(first, second):
-    """The path of an image that two datasets {root, images} share, whatever links lead there, or None."""
-
-    def chosen(entry):
-        for _, path in listing(entry["root"], entry.get("images")):
-            status = os.stat(Path(entry["root"], path))
-            yield (status.st_dev, status.st_ino), path
-
-    known = {file for file, _ in chosen(second)}
-    return next((path for file, path in chosen(first) if file in known), None)
-
-
 def read_list(path):
     """The lines of a text file; a byte order mark is none of them."""
     try:

@@ -16,7 +16,7 @@ from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 from patchwork import jobs, noise
 from patchwork.views import Batch
 
-LEARNING_RATE = 0.1  # in units of pixels in [0, 1]; the pixels of a disc go all the way in ten steps
+LEARNING_RATE = 0.3  # in units of pixels in [0, 1], so that few steps take a pixel all the way
 CHECKED_IMAGES = 256  # on so many is told what a patch does before and after it is crafted
 
 
@@ -89,6 +89,13 @@ def paste(images, patch, share, uniform, tiles=None):
     return seen
 
 
+def start(share, seed, height, width, device):
+    """The noise that crafting starts from: float32 [3, side, side] in [0, 1)."""
+    side = len(disc(share, height, width))
+    keys = torch.tensor([noise.key(seed, "", "", f"patch of {share:g}")], device=device)
+    return noise.uniform(keys, 3 * side**2).float().view(3, side, side)
+
+
 def craft(view, model, shares, seeds, steps, batch_images):
     """A patch of every share (above 0) for every seed: {key: float32 [3, side, side] in [0, 1]}, on the CPU.
 
@@ -126,10 +133,7 @@ def right(view, model, batch_images):
 
 def ascend(view, model, rows, share, seed, steps, batch_images, advance):
     """One patch, crafted on some rows of a dataset: float32 [3, side, side] on the device."""
-    side = len(disc(share, *view.data.shape[-2:]))
-    start = noise.key(seed, view.dataset, "", f"{view.perturbation}/{share:g}")
-    patch = noise.uniform(torch.tensor([start], device=view.device), 3 * side**2)
-    patch = patch.float().view(3, side, side).requires_grad_()
+    patch = start(share, seed, *view.data.shape[-2:], view.device).requires_grad_()
     optimizer = torch.optim.Adam([patch], LEARNING_RATE, maximize=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     before = told(view, model, rows, share, seed, patch, batch_images)

@@ -1,5 +1,6 @@
 """The config, checked before anything runs: every mistake is named with its line and what would be right."""
 
+import os
 import re
 from itertools import product
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
+from patchwork import folders
 from patchwork.catalogue import pick, suggest
 from patchwork.urls import is_url
 
@@ -236,3 +238,15 @@ def asked(config, perturbations):
                 "levels": perturbations[name]["levels"],
             }
     return [chosen[axes] for axes in sorted(chosen)]
+
+
+def shared_image(first, second):
+    """The path of an image that two datasets {root, images} share, whatever links lead there, or None."""
+
+    def chosen(entry):
+        for _, path in folders.listing(entry["root"], entry.get("images")):
+            status = os.stat(Path(entry["root"], path))
+            yield (status.st_dev, status.st_ino), path
+
+    known = {file for file, _ in chosen(second)}
+    return next((path for file, path in chosen(first) if file in known), None)
