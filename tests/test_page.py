@@ -15,7 +15,7 @@ from PIL import Image
 from conftest import ROOT
 from patchwork import page, theme, warehouse
 from patchwork.catalogue import catalogue
-from test_warehouse import Study
+from test_warehouse import STRIPS, Study
 
 HOSTILE = "<b>&"  # a model's name that would be markup if it were not escaped
 ENDING = "</script><script>alert(1)</script>"
@@ -31,7 +31,8 @@ def draw(path, name):
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return Study(tmp_path_factory.mktemp("study"), {"vit": "vit", HOSTILE: "cnn"}).build()
+    strips = STRIPS | {("pgd", "plain"): ("adversarial", [0, 2, 8])}
+    return Study(tmp_path_factory.mktemp("study"), {"vit": "vit", HOSTILE: "cnn"}, strips=strips).build()
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,13 @@ BROKEN = "vit/random_drop/4x4"  # the strip that tests break
 class Study:
     """Made-up predictions of two models under two perturbations, in a folder like results/."""
 
-    def __init__(self, folder, models=MODELS, dataset="shapes"):
+    def __init__(self, folder, models=MODELS, dataset="shapes", strips=STRIPS):
         self.folder, self.dataset = folder, dataset
         self.labels = np.arange(IMAGES) % CLASSES
         self.strips, self.asked = {}, []
         for number, (model, model_family) in enumerate(models.items()):
             clean = self.decide(np.random.default_rng(number), 0.8)
-            for (perturbation, variant), (family, levels) in STRIPS.items():
+            for (perturbation, variant), (family, levels) in strips.items():
                 random = np.random.default_rng([number, len(perturbation)])
                 cells = [(levels[0], 0), *((level, seed) for level in levels[1:] for seed in SEEDS)]
                 self.strips[f"{model}/{perturbation}/{variant}"] = [
