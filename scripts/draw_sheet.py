@@ -13,7 +13,7 @@ view = views.View(
     data, where.dataset, where.perturbation, where.variant, settings=params.settings, needs=needs
 )
 weights = snakemake.input.get("weights")
-model = models.build(params.model[0], weights, data.classes) if weights else None
+model = models.build(params.model[0], weights[0], data.classes) if weights else None
 picture = sheets.sheet(view, params.levels, params.seed, model)
 with files.whole(snakemake.output[0]) as path:
     picture.save(path, "WEBP", quality=90)
