@@ -120,4 +120,5 @@ def sheet_facts(strip):
     entry = perturbations["{perturbation}/{variant}".format(**strip)]
     seen_by = {"model": strip["model"]} if "model" in entry else {}
     keys = ("dataset", "perturbation", "variant", "levels")
-    return {key: strip[key] for key in keys} | {"axis": entry["axis"]} | seen_by
+    told = {"axis": entry["axis"], "shows": entry.get("shows", "")}
+    return {key: strip[key] for key in keys} | told | seen_by

@@ -25,16 +25,18 @@ import timm
 import torch
 import yaml
 from PIL import Image
+from torch.nn.functional import cross_entropy
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from patchwork import jobs, models, packed, pixels, strips
-from patchwork.perturbations import random_drop
+from patchwork.perturbations import pgd, random_drop
 
 LIGHTEST, LIGHT, HEAVY = "lcnet_050", "tf_efficientnet_lite0", "vit_small_patch16_224"
 COMPUTE = {"device": "cpu", "dtype": "float32", "batch_images": 32, "channels_last": True}
 VIEW = {"resize": 256, "crop": 224, "interpolation": "bilinear"}
 LEVELS = [(level, 0) for level in random_drop.LEVELS]
+ATTACKED_IMAGES = 16
 
 
 def example_folder(folder, images, side=300):
@@ -95,6 +97,24 @@ def overhead(name, folder, arrays, rounds=3):
         [(clocked(bare)[0], clocked(strip.decide_batch, 0, size, LEVELS)[0]) for _ in range(rounds)]
     )
     return *sides.sum(0), spent
+
+
+def attack(name, folder, arrays, rounds=4):
+    """Seconds of PGD on a batch: (as many bare passes forward and back to the input, the attack)."""
+    strip = open_strip(name, folder, arrays)
+    batch, model = strip.batch(0, ATTACKED_IMAGES), strip.model
+    prepared = model.prepare(batch.images).requires_grad_()
+
+    def bare():
+        for _ in range(pgd.SETTINGS["steps"]):
+            loss = cross_entropy(model.net(prepared), batch.labels, reduction="sum")
+            torch.autograd.grad(loss, prepared)
+
+    def attacked():
+        pgd.apply(model, batch.images, batch.labels, 8, **pgd.SETTINGS)
+
+    bare(), attacked()
+    return np.array([(clocked(bare)[0], clocked(attacked)[0]) for _ in range(rounds)]).sum(0) / rounds
 
 
 def loop_per_level(net, root, mean, std):
@@ -209,6 +229,17 @@ def main():
                 f"| {name} | {passes / bare:.0f} | {passes / strip:.0f} | {bare / strip:.2f} | {rest} |",
                 flush=True,
             )
+        steps = pgd.SETTINGS["steps"]
+        print(
+            f"\nPGD, {steps} steps, batches of {ATTACKED_IMAGES}\n\n"
+            f"| model | {steps} bare passes forward and back, images/s | PGD, images/s | share |\n"
+            + "|---" * 4
+            + "|"
+        )
+        for name in (LIGHT, HEAVY):
+            bare, whole_attack = attack(name, folder, arrays)
+            rates = f"{ATTACKED_IMAGES / bare:.2f} | {ATTACKED_IMAGES / whole_attack:.2f}"
+            print(f"| {name} | {rates} | {bare / whole_attack:.2f} |", flush=True)
         print("\n| model | a loader per level, s | Patchwork, s | ratio |\n|---|---|---|---|")
         for name in (LIGHTEST, LIGHT, HEAVY):
             loop, ours = whole(name, folder, root)

@@ -73,7 +73,7 @@ def make_page(path, specifications, folder):
     picture = folder / "sheet.webp"
     Image.new("RGB", (96, 64)).save(picture)
     about = {"dataset": "shapes", "perturbation": "random_drop", "variant": "4x4", "levels": [0, 0.1, 0.5]}
-    about |= {"axis": "share of <i>tiles</i> dropped"}
+    about |= {"axis": "share of <i>tiles</i> dropped", "shows": "Black <i>tiles</i>."}
     settings = {"models": {HOSTILE: {"family": "cnn"}}, "note": ENDING}
     template = (ROOT / "reports/page.html").read_text()
     report = folder / "report.html"
@@ -172,6 +172,7 @@ def test_the_page_has_all_its_parts(text):
     assert "2 models on shapes (40 images, 5 classes); seeds 0, 1, 2." in text
     assert "Not above chance" not in text
     assert "share of &lt;i&gt;tiles&lt;/i&gt; dropped: 0, 0.1, 0.5" in text
+    assert "Black &lt;i&gt;tiles&lt;/i&gt;." in text
     assert "duckdb 2" in text
 
 

@@ -9,7 +9,8 @@ model that it is made for, its weights and the true label.
 
 An attack that fails proves nothing: a stronger one may succeed. So accuracy under an attack is only an upper
 limit of what a model withstands, the looser the weaker the attack, and models that differ under FGSM alone
-may be equally easy to mislead.
+may be equally easy to mislead. Under FGSM accuracy can even rise with the bound: its one step then goes too
+far.
 
 Upright bars are 95 % Wilson intervals over images; the pale band around a line is one standard deviation over
 seeds to either side, where there are several. The dashed line is chance: what always naming the most frequent

@@ -254,7 +254,8 @@ def sheet(about, path):
         f'<div class="levels" aria-hidden="true">{"".join(f"<span>{level}</span>" for level in levels)}</div>'
         f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}"></div></div>'
         f"<figcaption><p>Columns are levels ({escape(about['axis'])}); rows are a few images of "
-        f"{escape(about['dataset'])}, the same at every level{seen_by}.</p></figcaption></figure>"
+        f"{escape(about['dataset'])}, the same at every level{seen_by}. {escape(about['shows'])}</p>"
+        "</figcaption></figure>"
     )
 
 

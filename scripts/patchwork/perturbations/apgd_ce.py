@@ -5,9 +5,6 @@ to each image. As in AutoAttack, images that the model gets wrong anyway are not
 withstands all steps stays as it is; of any other the last misclassified image met is taken. A level is the
 bound in 1/255, in the maximum norm. It takes twenty times as long as `pgd`: meant for a dataset of few
 `images`. Gradients are in float32, whatever `compute.dtype` says.
-
-A sheet shows the left half of the attacked image, and at the right the change of the other half, 16-fold
-around grey.
 """
 
 from patchwork import attacks
@@ -18,6 +15,7 @@ LEVELS = [0, 1, 2, 4, 8]
 RANGE = [0, 255]
 SETTINGS = {"steps": 100}
 MODEL = True
+SHOWS = "Left: half of the attacked image. Right: how the other half was changed, 16-fold around grey."
 NOISE = "values"
 
 

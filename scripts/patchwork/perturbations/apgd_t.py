@@ -7,9 +7,6 @@ once it is misclassified, and one that withstands all stays as it is. Every clas
 place; AutoAttack draws one for each. A level is the bound in 1/255, in the maximum norm. The costliest attack
 here, for models that withstand `apgd_ce`: meant for a dataset of few `images`. Gradients are in float32,
 whatever `compute.dtype` says.
-
-A sheet shows the left half of the attacked image, and at the right the change of the other half, 16-fold
-around grey.
 """
 
 from patchwork import attacks
@@ -20,6 +17,7 @@ LEVELS = [0, 1, 2, 4, 8]
 RANGE = [0, 255]
 SETTINGS = {"steps": 100, "targets": 9}
 MODEL = True
+SHOWS = "Left: half of the attacked image. Right: how the other half was changed, 16-fold around grey."
 NOISE = "values"
 
 

@@ -2,11 +2,9 @@
 
 Source: Goodfellow et al. 2015; Figure 13 of the paper. Every value of the image is moved by the whole bound
 in the direction that raises the cross-entropy of the true label, and clipped to [0, 1]. A level is the bound
-in 1/255, in the maximum norm. One step is the weakest of the attacks here. Gradients are in float32, whatever
-`compute.dtype` says.
-
-A sheet shows the left half of the attacked image, and at the right the change of the other half, 16-fold
-around grey.
+in 1/255, in the maximum norm. One step is the weakest of the attacks here: a large one may leave where the
+gradient holds, so that accuracy can rise with the bound. Gradients are in float32, whatever `compute.dtype`
+says.
 """
 
 from patchwork import attacks
@@ -16,6 +14,7 @@ AXIS = "bound in 1/255 (l-inf)"
 LEVELS = [0, 1, 2, 4, 8]
 RANGE = [0, 255]
 MODEL = True
+SHOWS = "Left: half of the attacked image. Right: how the other half was changed, 16-fold around grey."
 
 
 def apply(model, images, labels, level):

@@ -5,9 +5,6 @@ value by `step_share` of the bound in the direction that raises the cross-entrop
 clips it to the bound and to [0, 1]. A level is the bound in 1/255, in the maximum norm. The paper leaves
 the size of a step and the start open: here it is half of the bound (2.5 bounds over all steps, as Madry et
 al. take) and the image itself. Gradients are in float32, whatever `compute.dtype` says.
-
-A sheet shows the left half of the attacked image, and at the right the change of the other half, 16-fold
-around grey.
 """
 
 from patchwork import attacks
@@ -18,6 +15,7 @@ LEVELS = [0, 1, 2, 4, 8]
 RANGE = [0, 255]
 SETTINGS = {"steps": 5, "step_share": 0.5}
 MODEL = True
+SHOWS = "Left: half of the attacked image. Right: how the other half was changed, 16-fold around grey."
 
 
 def apply(model, images, labels, level, steps, step_share):

@@ -3,9 +3,6 @@
 Source: Madry et al. 2018. As `pgd`, but every value of the image first moves by a uniform random part of the
 bound, another one for each image and seed, because the gradient at the image itself may mislead. A level is
 the bound in 1/255, in the maximum norm. Gradients are in float32, whatever `compute.dtype` says.
-
-A sheet shows the left half of the attacked image, and at the right the change of the other half, 16-fold
-around grey.
 """
 
 from patchwork import attacks
@@ -16,6 +13,7 @@ LEVELS = [0, 1, 2, 4, 8]
 RANGE = [0, 255]
 SETTINGS = {"steps": 5, "step_share": 0.5}
 MODEL = True
+SHOWS = "Left: half of the attacked image. Right: how the other half was changed, 16-fold around grey."
 NOISE = "values"
 
 
