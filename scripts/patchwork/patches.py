@@ -52,11 +52,8 @@ def corner(uniform, length, side, tiles):
 def turned(patch, turns):
     """A patch (float [3, side, side]) turned against the clock by some turns (float64 [N], 1 is a whole
     one): [N, 3, side, side]. Bilinear; quarter turns move whole pixels."""
-    # In float64, and cosines of 6e-17 as 0: else a quarter turn would mix neighbours.
-    cosine, sinus = (
-        (2 * math.pi * turns).cos().round(decimals=12),
-        (2 * math.pi * turns).sin().round(decimals=12),
-    )
+    # In float64: rounding errors of float32 would mix neighbours in a quarter turn.
+    cosine, sinus = (2 * math.pi * turns).cos(), (2 * math.pi * turns).sin()
     zero = torch.zeros_like(turns)
     turn = torch.stack([cosine, -sinus, zero, sinus, cosine, zero], 1).view(-1, 2, 3)
     many = patch.double().expand(len(turns), *patch.shape)
