@@ -2,14 +2,13 @@
 
 import json
 import re
-import runpy
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from scipy.stats import binomtest, norm, sem, ttest_rel
+from scipy.stats import binomtest, norm, ttest_rel
 
 from conftest import ROOT
 from patchwork import tables, warehouse
@@ -455,57 +454,3 @@ def test_a_strip_of_the_clean_level_alone_is_in_no_figure(study):
     assert not rows(built, "FROM accuracy WHERE model = 'cnn' AND perturbation = 'random_drop'")
     assert not rows(built, "FROM comparisons WHERE perturbation = 'random_drop'")
     assert rows(built, "FROM models WHERE model = 'cnn'")
-
-
-# ---- saliency ----
-
-
-def test_foregrounds_are_read_and_none_is_an_empty_table(study, tmp_path):
-    scores = {"image": [0, 1], "level": [0.5, 0.5], "jaccard": [0.25, 0.75], "random": [0.125, 0.25]}
-    for name in ("shapes", "more"):
-        pq.write_table(
-            pa.table({**scores, "level": pa.array([0.5, 0.5], pa.float32())}), tmp_path / f"{name}.parquet"
-        )
-    files = [tmp_path / "shapes.parquet", tmp_path / "more.parquet"]
-    path = study.build(foregrounds=files, saliency={"model": "dino", "head": 1, "grid": "4x4"})
-    found = warehouse.query(
-        path, "SELECT dataset, avg(jaccard), avg(random) FROM foreground GROUP BY 1 ORDER BY 1"
-    )
-    assert [tuple(row.values()) for row in found.to_pylist()] == [
-        ("more", 0.5, 0.1875),
-        ("shapes", 0.5, 0.1875),
-    ]
-    assert warehouse.query(path, "FROM saliency").to_pylist() == [
-        {"model": "dino", "head": "1", "grid": "4x4"}
-    ]
-    path.unlink()
-    assert study.build() and not len(warehouse.query(path, "FROM foreground UNION ALL BY NAME FROM saliency"))
-
-
-@pytest.mark.parametrize(("grid", "others"), [("4x4", ["shapes · random drop"]), ("7x7", [])])
-def test_random_drop_is_compared_on_the_grid_of_the_saliency(tmp_path, grid, others):
-    study = Study(tmp_path, strips=STRIPS | SALIENT)
-    path = study.build(saliency={"model": "dino", "head": "mean", "grid": grid})
-    sql = runpy.run_path(ROOT / "reports/figures/saliency.py")["SQL"]
-    rows = warehouse.query(path, sql).to_pylist()
-    panels = {row["panel"] for row in rows}
-    assert panels == {"shapes · salient drop", "shapes · nonsalient drop", *others}
-    assert {row["variant"] for row in rows} == {"area", *(["4x4"] if others else [])}
-
-
-def test_the_interval_of_a_foreground_is_that_of_a_mean(tmp_path):
-    scores = np.random.default_rng(0).random((30, 2)).astype(np.float32)
-    columns = [np.arange(30, dtype=np.int32), np.full(30, 0.1, np.float32), *scores.T.copy()]
-    pq.write_table(pa.table(columns, ["image", "level", "jaccard", "random"]), tmp_path / "shapes.parquet")
-    path = Study(tmp_path).build(
-        foregrounds=[tmp_path / "shapes.parquet"], saliency={"model": "dino", "head": "mean", "grid": "4x4"}
-    )
-    sql = runpy.run_path(ROOT / "reports/figures/foreground.py")["SQL"]
-    found = {row["kind"]: row for row in warehouse.query(path, sql).to_pylist()}
-    for kind, values in zip(("attention", "random"), scores.T.astype(float), strict=True):
-        low, high = norm.interval(0.95, values.mean(), sem(values))
-        row = found[kind]
-        assert (row["jaccard"], row["low"], row["high"]) == pytest.approx(
-            (values.mean(), low, high), abs=1e-6
-        )
-        assert (row["level"], row["images"], row["model"], row["panel"]) == (0.1, 30, "dino", "shapes")

@@ -5,7 +5,8 @@ of images whose class the model ranks first. A line is a model. A panel is a dat
 first: `salient drop` the patches that hold most attention of the class token of another model (the
 foreground), `nonsalient drop` those that hold least (the background); for comparison, `random drop` on the
 same grid, where the studies ask for it, as a mean over the seeds. At every level all three lose the same
-number of patches. Upright bars are 95 % Wilson intervals over images; the pale band around a line of random
+number of patches; salient ones lie together, though, while random ones are scattered and cut more of what
+stays. Upright bars are 95 % Wilson intervals over images; the pale band around a line of random
 drop is one standard deviation over seeds to either side. The dashed line is chance: what always naming the
 most frequent class would score. The numbers of images and seeds are under the title. A click on a model in
 the legend lets it stand out.
