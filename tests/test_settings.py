@@ -384,3 +384,23 @@ def test_cells_are_every_level_and_seed_with_one_clean_cell():
 def test_a_name_that_yaml_takes_for_a_number_is_refused(tmp_path):
     [line] = problems(tmp_path, ("photos:", "12:"))
     assert "a name must be text" in line and "12" in line
+
+
+def test_variants_that_are_models_are_those_of_the_study_unless_named():
+    config = {
+        "datasets": {"photos": {}},
+        "models": {name: {"family": name[0]} for name in ("vit", "cnn", "other")},
+        "studies": {
+            "own": {"datasets": "photos", "models": ["vit", "cnn"], "perturbations": "adversarial_patch"},
+            "named": {"datasets": "photos", "models": "vit", "perturbations": ["adversarial_patch/other"]},
+        },
+    }
+    strips = settings.asked(config, variants(catalogue(PERTURBATIONS), config["models"]))
+    found = {(strip["model"], strip["variant"]) for strip in strips}
+    assert found == {(a, b) for a in ("vit", "cnn") for b in ("vit", "cnn")} | {("vit", "other")}
+
+
+def test_constants_in_one_line_are_refused(tmp_path):
+    (tmp_path / "both.py").write_text("FAMILY, AXIS = 'a', 'b'\n")
+    with pytest.raises(ValueError, match=r"both.py, line 1: give each constant a line of its own"):
+        catalogue(tmp_path)

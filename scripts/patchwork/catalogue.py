@@ -10,6 +10,7 @@ def constants(path):
     """The UPPER_CASE literals at the top of a file, in lower case, and its docstring as `doc`.
 
     The file is parsed, not run: the Snakefile is read once per job, and must not import torch.
+    Raises ValueError for several constants in one line, which would be overlooked.
     """
     tree = ast.parse(Path(path).read_text(encoding="utf-8"), filename=str(path))
     found = {"doc": ast.get_docstring(tree)}
@@ -18,6 +19,8 @@ def constants(path):
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name.isupper():
                 with suppress(ValueError):  # what is computed is private to the file
                     found[name.lower()] = ast.literal_eval(value)
+            case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id=name), *_])]) if name.isupper():
+                raise ValueError(f"{path}, line {node.lineno}: give each constant a line of its own")
     return found
 
 

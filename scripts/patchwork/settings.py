@@ -218,16 +218,24 @@ def with_chosen(perturbations, levels, settings):
 
 def asked(config, perturbations):
     """The strips that the studies ask for, each once: dicts of dataset, model, perturbation, variant, family
-    (of the perturbation), model_family, levels and seeds."""
+    (of the perturbation), model_family and levels. Where variants are models, a study means those that it
+    evaluates, unless it names a variant."""
     chosen = {}
     for study in config["studies"].values():
+        evaluated, named = pick(study["models"], config["models"]), study["perturbations"]
         for axes in product(
             pick(study["datasets"], config["datasets"]),
-            pick(study["models"], config["models"]),
-            pick(study["perturbations"], perturbations),
+            evaluated,
+            pick(named, perturbations),
         ):
             dataset, model, name = axes
             perturbation, variant = name.split("/")
+            if (
+                perturbations[name].get("variants") == "models"
+                and variant not in evaluated
+                and name not in named
+            ):
+                continue
             chosen[axes] = {
                 "dataset": dataset,
                 "model": model,

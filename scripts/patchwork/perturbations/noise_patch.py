@@ -10,7 +10,8 @@ FAMILY = "patch"
 AXIS = "share of the image covered by the patch"
 LEVELS = [0, 0.05, 0.15, 0.25]
 RANGE = [0, 0.75]
-NOISE, NOISE_NAME = 3, "adversarial_patch"
+NOISE = 3
+NOISE_NAME = "adversarial_patch"
 
 
 def apply(images, level, seed, noise):
