@@ -230,11 +230,8 @@ def asked(config, perturbations):
         ):
             dataset, model, name = axes
             perturbation, variant = name.split("/")
-            if (
-                perturbations[name].get("variants") == "models"
-                and variant not in evaluated
-                and name not in named
-            ):
+            other = perturbations[name].get("variants") == "models" and variant not in evaluated
+            if other and name not in ([named] if isinstance(named, str) else named):
                 continue
             chosen[axes] = {
                 "dataset": dataset,
