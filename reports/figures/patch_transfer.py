@@ -22,7 +22,9 @@ WHERE NOT clean
 ORDER BY dataset, perturbation, level, crafted_on, model
 """
 NOISE = "(noise)"  # what was crafted on nothing
-CELL_PIXELS, FEW_MODELS, PANEL_COLUMNS = 44, 8, 3
+CELL_PIXELS = 44
+FEW_MODELS = 8
+PANEL_COLUMNS = 3
 
 
 def sampled(cells):

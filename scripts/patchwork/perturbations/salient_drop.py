@@ -3,15 +3,14 @@
 Source: section 3.1 and Figure 3 of the paper; saliency.py tells what is salient. `mass` variants are the
 authors' rule: a level is a share of the attention, and the fewest most salient tiles that hold at least that
 much are dropped, so the share of pixels lost differs from image to image. `area` variants drop
-floor(level * tiles), as many as random_drop. Levels are those of Figure 3; the authors' loop ends with 1,
-an all-black image, which tells nothing of a model.
+floor(level * tiles), as many as random_drop. The last level is an all-black image, as in the authors' code.
 """
 
 from patchwork import grids
 
 FAMILY = "saliency"
 AXIS = "share of attention (mass) or of tiles (area) dropped, the most salient first"
-LEVELS = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+LEVELS = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1]
 RANGE = [0, 1]
 VARIANTS = ["mass", "area"]
 NEEDS = ["saliency"]
