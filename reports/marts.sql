@@ -26,6 +26,15 @@ CREATE MACRO wilson(p, n, side) AS (
 CREATE MACRO wilson_low(p, n) AS greatest(0, wilson(p, n, -1));
 CREATE MACRO wilson_high(p, n) AS least(1, wilson(p, n, 1));
 
+-- A variant in words: '8x8 grid, mean', 'zero, 50 %', 'gaussian noise'; nothing where there is but one.
+CREATE MACRO in_words(variant) AS CASE
+    WHEN variant = 'plain' THEN NULL
+    WHEN variant SIMILAR TO '.*\d.*' THEN regexp_replace(
+        replace(regexp_replace(variant, '(\d+x\d+)', '\1 grid'), '_', ', '), '(, \d+)$', '\1 %'
+    )
+    ELSE replace(variant, '_', ' ')
+END;
+
 -- 95 % interval of a mean difference of paired shares over n images, from the sum and the sum of squares of the
 -- differences: the adjusted Wald interval of Bonett and Price (Journal of Educational and Behavioral
 -- Statistics, 2012), which has a width even where no image tells the two apart.
@@ -125,7 +134,7 @@ SELECT
         ' · ',
         dataset,
         CASE WHEN perturbations > 1 THEN replace(perturbation, '_', ' ') END,
-        nullif(replace(regexp_replace(variant, '(\d+x\d+)', '\1 grid'), '_', ' '), 'plain')
+        in_words(variant)
     ) AS panel,
     -- The place of a model among all of the run, so that its colour is the same in every figure.
     dense_rank() OVER (ORDER BY model_family, model) - 1 AS place
@@ -174,9 +183,10 @@ WITH
         JOIN touched AS other USING (dataset, perturbation, variant, image, levels)
         WHERE other.model = getvariable('reference') AND touched.model <> other.model
     ),
-    looks AS (SELECT DISTINCT dataset, model, perturbation, variant, model_family, family, panel, place FROM accuracy)
+    looks AS (SELECT DISTINCT dataset, model, perturbation, variant, model_family, family, place FROM accuracy)
 SELECT
-    dataset, model, model_family, family, perturbation, variant, reference, panel, place,
+    dataset, model, model_family, family, perturbation, variant, reference, place,
+    concat_ws(' · ', dataset, replace(perturbation, '_', ' '), in_words(variant)) AS panel,
     avg(apart) AS difference,
     greatest(-1, paired(sum(apart), sum(apart ** 2), count(*), -1)) AS low,
     least(1, paired(sum(apart), sum(apart ** 2), count(*), 1)) AS high,

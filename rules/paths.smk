@@ -17,7 +17,9 @@ STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
-sheets = {SHEET.format(**strip): strip for strip in reversed(asked)}  # of the first model that is asked
+sheets = {}  # a sheet and the first of its strips, whose model it is seen by
+for strip in asked:
+    sheets.setdefault(SHEET.format(**strip), strip)
 
 
 def needs(wildcards):

@@ -59,7 +59,7 @@ rule write_report:
     input:
         warehouse="results/warehouse.duckdb",
         specs=expand("results/figures/{figure}.json", figure=figures),
-        sheets=paths(SHEET),
+        sheets=[*sheets],
         page=here("reports/page.html"),
     output:
         report("results/report.html", category="Report"),

@@ -23,6 +23,7 @@ class Corrupted(Study):
         """wrong: {model: {corruption: how many in all severities together; None: of untouched images}}."""
         self.folder, self.dataset, self.published = folder, "set", None
         self.labels, self.strips, self.asked = np.arange(images) % 2, {}, []
+        self.refused, self.reference = {}, min(wrong)
         for model, counts in wrong.items():
             for corruption in [name for name in counts if name]:
                 each = np.full(len(severities), counts[corruption] // len(severities))

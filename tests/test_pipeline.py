@@ -1,6 +1,8 @@
 """The whole DAG on tests/config.yaml: what runs again after which edit, and what a mistake costs."""
 
+import base64
 import os
+import re
 import shutil
 
 import pyarrow.parquet as pq
@@ -276,3 +278,14 @@ def test_cells_that_nothing_uses_are_cleared_when_asked(project):
     project.run("clear_cells")
     assert {*cells.rglob("*.parquet")} == used
     assert not (cells / "of-an-older-code").exists()
+
+
+def test_every_sheet_of_the_report_stands_under_its_own_name(finished):
+    report = finished.path("results/report.html").read_text()
+    shown = dict(re.findall(r"<figure><h3>([^<]+)</h3>.*?base64,([^\"]+)", report, re.S))
+    sheets = [*finished.path("results/sheets").rglob("*.webp")]
+    assert len(sheets) == len(shown) == 4
+    for sheet in sheets:
+        dataset, perturbation, variant = sheet.with_suffix("").parts[-3:]
+        name = f"{dataset}: {perturbation.replace('_', ' ')}" + f", {variant}" * (variant != "plain")
+        assert shown[name] == base64.b64encode(sheet.read_bytes()).decode()

@@ -121,7 +121,7 @@ def test_the_embedded_run(tmp_path):
     told = subprocess.run(
         ["bash", "-c", command], cwd=project.folder, capture_output=True, text=True, check=True
     )
-    assert "predictions" in told.stdout and "3000" in told.stdout
+    assert "predictions" in told.stdout and "2500" in told.stdout
 
 
 def test_real_photographs_give_the_numbers_of_an_independent_program(real, tmp_path):

@@ -423,7 +423,7 @@ def test_a_comparison_is_over_all_levels_but_the_untouched_one(built):
     assert drop["difference"] == pytest.approx((vit - cnn).mean())
     interval = ttest_rel(vit, cnn).confidence_interval(0.95)
     assert (drop["low"], drop["high"]) == pytest.approx(interval, abs=0.03)
-    assert shuffle["panel"] == "shapes"
+    assert (drop["panel"], shuffle["panel"]) == ("shapes · random drop · 4x4 grid", "shapes · shuffle grid")
 
 
 # ---- what a model refuses ----
@@ -454,3 +454,19 @@ def test_a_strip_of_the_clean_level_alone_is_in_no_figure(study):
     assert not rows(built, "FROM accuracy WHERE model = 'cnn' AND perturbation = 'random_drop'")
     assert not rows(built, "FROM comparisons WHERE perturbation = 'random_drop'")
     assert rows(built, "FROM models WHERE model = 'cnn'")
+
+
+@pytest.mark.parametrize(
+    ("variant", "words"),
+    [
+        ("plain", None),
+        ("14x14", "14x14 grid"),
+        ("8x8_mean", "8x8 grid, mean"),
+        ("8x8_50", "8x8 grid, 50 %"),
+        ("zero_25", "zero, 25 %"),
+        ("gaussian_noise", "gaussian noise"),
+        ("mass", "mass"),
+    ],
+)
+def test_variants_are_told_in_words(built, variant, words):
+    assert rows(built, f"SELECT in_words('{variant}') AS words") == [{"words": words}]

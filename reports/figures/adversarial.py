@@ -22,6 +22,7 @@ import altair as alt
 
 from patchwork import theme
 
+ORDER = 60
 FAMILY = "adversarial"
 SQL = "FROM accuracy WHERE family = 'adversarial' ORDER BY panel, place, level"
 

@@ -15,6 +15,7 @@ import altair as alt
 
 from patchwork import theme
 
+ORDER = 70
 FAMILY = "patch"
 SQL = """
 SELECT *, concat_ws(' · ', dataset, lies, CASE WHEN NOT white_box THEN 'noise' END) AS panel

@@ -18,9 +18,9 @@ SQL = "FROM comparisons ORDER BY panel, place"
 
 
 def chart(cells):
-    rows = max(1, len(set(cells["panel"].to_pylist())))
+    panels = set(cells["panel"].to_pylist())
     base = alt.Chart(cells).encode(
-        y=alt.Y("panel:N", title=None, sort=sorted(set(cells["panel"].to_pylist()), key=theme.natural)),
+        y=alt.Y("panel:N", title=None, sort=sorted(panels, key=theme.natural), axis=alt.Axis(labelLimit=280)),
         yOffset="model:N",
         color=theme.colour(cells),
     )
@@ -41,4 +41,6 @@ def chart(cells):
         len(set(cells["images"].to_pylist())) > 1
     )
     title = alt.Title("Paired differences to the reference", subtitle=about)
-    return chart.properties(width=theme.WIDTH * 1.5, height=max(80, 26 * rows), title=title)
+    # The names of rows are long, and count as a part of the width.
+    chart = chart.properties(autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    return chart.properties(width=theme.WIDTH * 1.5, height=max(80, 26 * len(panels)), title=title)

@@ -15,6 +15,7 @@ import altair as alt
 
 from patchwork import theme
 
+ORDER = 50
 FAMILY = "corruption"
 SQL = "FROM accuracy WHERE family = 'corruption' ORDER BY panel, place, level"
 

@@ -23,6 +23,7 @@ import altair as alt
 
 from patchwork import theme
 
+ORDER = 51
 FAMILY = "corruption"
 SQL = """
     WITH

@@ -12,6 +12,7 @@ import altair as alt
 
 from patchwork import theme
 
+ORDER = 13
 FAMILY = "saliency"
 SQL = """
 WITH scores AS (

@@ -2,11 +2,11 @@
 
 From left to right, the block of a vision transformer or the stage of a CNN that loses features as they enter
 it, counted from the input ("none" is the network as it is; the last place of a CNN is where features leave
-its last stage). A panel is a dataset and what is done: "zero 50" sets half of the patch tokens, or of the
-places of the feature map, to zero; "mask 50" hides half of the patch tokens from the attention of that block,
-which CNNs do not have. Blocks of different networks do not stand for the same depth. A line is a model.
-Upright bars are 95 % Wilson intervals over images; the pale band around a line is one standard deviation over
-seeds to either side, where there are several. The dashed line is chance.
+its last stage). A panel is a dataset and what is done: "zero, 50 %" sets half of the patch tokens, or of the
+places of the feature map, to zero; "mask, 50 %" hides half of the patch tokens from the attention of the
+block, which CNNs do not have. Blocks of different networks do not stand for the same depth. A line is a
+model. Upright bars are 95 % Wilson intervals over images; the pale band around a line is one standard
+deviation over seeds to either side, where there are several. The dashed line is chance.
 """
 
 import altair as alt

@@ -12,7 +12,7 @@ import altair as alt
 
 from patchwork import theme
 
-ORDER = 13
+ORDER = 14
 FAMILY = "offset"
 SQL = "FROM accuracy WHERE family = 'offset' ORDER BY panel, place, level"
 

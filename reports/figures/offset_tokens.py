@@ -1,20 +1,22 @@
 """How many tokens the dropped patches cover wholly, in part, and not at all.
 
-The same masks as in the figure before, seen by the grid of tokens of each vision transformer; a panel is a
-dataset, a grid with the percentage of its tiles that are dropped, and a grid of tokens' model. Shares are
-means over images and seeds. At an offset of none of its own ("none" is the untouched image) a mask on the
-tokens' own grid covers each token wholly or not at all; between, nearly all tokens that are touched are cut.
-CNNs have no tokens and are left out.
+The same masks as in the figure before, as the tokens of each vision transformer see them. A panel is a
+dataset, a grid with the percentage of its tiles that are dropped, and a model. Shares are means over images
+and seeds; "none" is the untouched image. Without an offset, a mask on the tokens' own grid covers each token
+wholly or not at all; with one, nearly all tokens that are touched are cut. CNNs have no tokens and are left
+out.
 """
 
 import altair as alt
 
 from patchwork import theme
 
-ORDER = 14
+ORDER = 15
 FAMILY = "offset"
 SQL = """
-SELECT panel || ' · ' || model AS panel, model, place, level, dataset, images, seeds, state, share, top1
+SELECT
+    panel || ' · ' || model AS panel, model, place, level, dataset, images, seeds, top1, share,
+    replace(state, '_', ' ') AS state
 FROM (
     SELECT *, tokens_lost AS lost_wholly, tokens_cut AS cut, 1 - tokens_lost - tokens_cut AS untouched
     FROM accuracy
@@ -26,7 +28,7 @@ ORDER BY panel, place, level, state
 
 
 def chart(cells):
-    states = ["untouched", "cut", "lost_wholly"]
+    states = ["untouched", "cut", "lost wholly"]
     none = "datum.value < 0 ? 'none' : datum.label"
     bars = (
         alt.Chart(cells)
@@ -46,6 +48,6 @@ def chart(cells):
                 alt.Tooltip("top1:Q", title="top-1", format=".1%"),
             ],
         )
-        .transform_calculate(rank="indexof(['untouched', 'cut', 'lost_wholly'], datum.state)")
+        .transform_calculate(rank=f"indexof({states}, datum.state)")
     )
     return theme.panels(bars, cells, "Tokens under the masks")

@@ -14,6 +14,7 @@ import altair as alt
 
 from patchwork import theme
 
+ORDER = 71
 FAMILY = "patch"
 SQL = """
 SELECT *, concat_ws(' · ', dataset, lies, format('{:g} %', 100 * level)) AS panel

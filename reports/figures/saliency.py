@@ -16,6 +16,7 @@ import altair as alt
 
 from patchwork import theme
 
+ORDER = 11
 FAMILY = "saliency"
 SQL = """
 SELECT * REPLACE (concat_ws(' · ', dataset, replace(perturbation, '_', ' ')) AS panel)

@@ -14,6 +14,7 @@ import altair as alt
 
 from patchwork import theme
 
+ORDER = 12
 FAMILY = "saliency"
 SQL = """
 SELECT * REPLACE (concat_ws(' · ', dataset, replace(perturbation, '_', ' ')) AS panel)
