@@ -197,6 +197,34 @@ def test_what_a_network_does_not_have_is_refused():
     assert "its 4x4 tokens do not divide 14x14 tiles" in random_drop.refuses(vit, 0.5, "14x14_removed")
 
 
+@pytest.mark.parametrize("name", ["eva02_tiny_patch14_224", "beit_base_patch16_224"])
+@torch.no_grad()
+def test_other_transformers_lose_tokens_in_their_blocks(name):
+    model = models.Model(timm.create_model(name, depth=2, num_classes=5).eval())
+    images, drawn, seen = pictures(model, 1), noise(1), []
+    assert hooks.depth(model.net) == 2
+    watch = model.net.blocks[1].norm1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with feature_drop.inside(model, 2, drawn, "zero_50"):
+        model(images)
+    watch.remove()
+    zero = (seen[0][0] == 0).all(1)
+    positions, prefix = int(np.prod(model.grid)), model.net.num_prefix_tokens
+    assert set(zero.nonzero()[:, 0].tolist()) == {
+        prefix + place for place in smallest(drawn[0], 0.5, positions)
+    }
+    assert (feature_drop.refuses(model, 1, "mask_50") is None) == name.startswith("eva")
+
+
+def test_features_that_are_no_map_are_refused():
+    model = models.Model(timm.create_model("mixer_s32_224").eval())
+    model.net.feature_info = [{"module": "blocks.0"}]
+    with (
+        pytest.raises(ValueError, match="MlpMixer has no feature maps whose places could be zeroed"),
+        feature_drop.inside(model, 1, noise(1), "zero_50"),
+    ):
+        model(pictures(model, 1))
+
+
 # ---- tokens that are not there ----
 
 

@@ -1,6 +1,7 @@
 """Changes inside a network that last for one forward pass, for timm's vision transformers and CNNs."""
 
 import contextlib
+import inspect
 
 import torch
 
@@ -10,6 +11,18 @@ def is_transformer(net):
     from timm.models.vision_transformer import VisionTransformer
 
     return isinstance(net, VisionTransformer)
+
+
+def token_blocks(net):
+    """The blocks of a network that all of its tokens pass (ViT, BEiT, EVA and others); [] if it has none."""
+    tokens = hasattr(net, "num_prefix_tokens") and hasattr(net, "patch_embed")
+    return list(getattr(net, "blocks", [])) if tokens else []
+
+
+def masks_keys(net):
+    """Whether the attention of a network's blocks can be told what to attend to."""
+    blocks = token_blocks(net)
+    return bool(blocks) and "attn_mask" in inspect.signature(blocks[0].attn.forward).parameters
 
 
 @contextlib.contextmanager
@@ -56,10 +69,8 @@ def stages(net):
 def depth(net):
     """How many places `zeroed` can take: the blocks of a vision transformer; of others the stages, and one
     more where features leave the last."""
-    if is_transformer(net):
-        return len(net.blocks)
     entered, _ = stages(net)
-    return len(entered) + 1 if entered else 0
+    return len(token_blocks(net)) or (len(entered) + 1 if entered else 0)
 
 
 def zeroed(model, place, choose):
@@ -67,10 +78,10 @@ def zeroed(model, place, choose):
 
     choose: a number of positions -> bool [N, positions], the ones that become 0. In a vision transformer
     positions are patch tokens (class token and registers stay); in a CNN the places of the feature map, all
-    of its channels.
+    of its channels. Raises ValueError in the forward pass of a network whose features are neither.
     """
     net = model.net
-    if is_transformer(net):
+    if blocks := token_blocks(net):
 
         def zero(module, inputs):
             (tokens, *rest), prefix = inputs, net.num_prefix_tokens
@@ -78,11 +89,13 @@ def zeroed(model, place, choose):
             kept = torch.cat([kept.new_ones(len(kept), prefix), kept], 1)
             return (tokens * kept[..., None], *rest)
 
-        return hooked([net.blocks[place - 1].register_forward_pre_hook(zero)])
+        return hooked([blocks[place - 1].register_forward_pre_hook(zero)])
 
     rows = 1 if getattr(net, "output_fmt", "NCHW") == "NHWC" else 2
 
     def zero_map(features):
+        if features.ndim != 4:
+            raise ValueError(f"{type(net).__name__} has no feature maps whose places could be zeroed")
         size = features.shape[rows : rows + 2]
         kept = ~choose(size.numel()).view(-1, *size)
         return features * kept.unsqueeze(3 if rows == 1 else 1)

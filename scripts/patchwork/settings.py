@@ -110,9 +110,10 @@ def name_problems(config, lines, perturbations):
             problems.append(f"{lines.of(keys)}: {error}")
             return []
 
+    asked_models = set()
     for name, study in config["studies"].items():
         evaluated_on = look_up(["studies", name, "datasets"], study["datasets"], datasets)
-        look_up(["studies", name, "models"], study["models"], models)
+        asked_models |= set(look_up(["studies", name, "models"], study["models"], models))
         chosen = look_up(["studies", name, "perturbations"], study["perturbations"], perturbations)
         needs = {need for each in chosen for need in perturbations[each].get("needs", [])}
         if "patches" in needs:
@@ -139,8 +140,10 @@ def name_problems(config, lines, perturbations):
         for key, entries in (("data", datasets), ("model", models)):
             if run[key] not in entries:
                 problems.append(f"{lines.of(['runs', name, key])}: {unknown(run[key], entries)}")
-    if config.get("reference", next(iter(models))) not in models:
-        problems.append(f"{lines.of(['reference'])}: {unknown(config['reference'], models)}")
+    if "reference" in config and config["reference"] not in asked_models:
+        problems.append(
+            f"{lines.of(['reference'])}: no study asks for {unknown(config['reference'], asked_models)}"
+        )
     if crafted_on not in {*datasets, None}:
         problems.append(f"{lines.of(['patches', 'data'])}: {unknown(crafted_on, datasets)}")
     if config["pixels"]["crop"] > config["pixels"]["resize"]:

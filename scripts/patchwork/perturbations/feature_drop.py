@@ -55,7 +55,7 @@ def refuses(model, level, variant):
     name, places = type(model.net).__name__, hooks.depth(model.net)
     if not level:
         return None
-    if variant.startswith("mask") and not hooks.is_transformer(model.net):
+    if variant.startswith("mask") and not hooks.masks_keys(model.net):
         return f"{name} has no attention whose keys could be masked"
     if level not in range(1, places + 1):
         return f"{name} has {places} blocks or stages to take features from, no {level:g}"
