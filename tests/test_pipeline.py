@@ -287,5 +287,7 @@ def test_every_sheet_of_the_report_stands_under_its_own_name(finished):
     assert len(sheets) == len(shown) == 4
     for sheet in sheets:
         dataset, perturbation, variant = sheet.with_suffix("").parts[-3:]
-        name = f"{dataset}: {perturbation.replace('_', ' ')}" + f", {variant}" * (variant != "plain")
+        name = f"{dataset}: {perturbation.replace('_', ' ')}" + f", {variant.replace('_', ' ')}" * (
+            variant != "plain"
+        )
         assert shown[name] == base64.b64encode(sheet.read_bytes()).decode()

@@ -241,7 +241,7 @@ def sheet(about, path):
     data = Path(path).read_bytes()
     width, height = Image.open(io.BytesIO(data)).size
     levels = [f"{level:g}" for level in about["levels"]]
-    variant = "" if about["variant"] == "plain" else f", {about['variant']}"
+    variant = "" if about["variant"] == "plain" else f", {about['variant'].replace('_', ' ')}"
     title = escape(f"{about['dataset']}: {about['perturbation'].replace('_', ' ')}{variant}")
     across = f"{about['axis']}: {', '.join(levels)}"
     text = escape(f"A few images of {about['dataset']}, one in each row; from left to right, {across}")
@@ -263,7 +263,7 @@ def refused(rows):
     """What perturbations could not do to which models; nothing if there was nothing."""
     reasons = {}
     for row in rows:
-        strip = (row["model"], f"{row['perturbation'].replace('_', ' ')} {row['variant']}", row["reason"])
+        strip = (row["model"], f"{row['perturbation']} {row['variant']}".replace("_", " "), row["reason"])
         reasons.setdefault(strip, []).append(f"{row['level']:g}")
     cells = [
         [model, name, reason, ", ".join(dict.fromkeys(levels))]
