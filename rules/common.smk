@@ -48,9 +48,17 @@ gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, 
 reference = config.get("reference", next(name for name in models if any(s["model"] == name for s in asked)))
 
 
+def perturbation(where):
+    """The entry of the catalogue that wildcards, or a strip, stand for."""
+    name = "{perturbation}/{variant}".format(**where)
+    if name not in perturbations:
+        raise WorkflowError(settings.unknown(name, perturbations))
+    return perturbations[name]
+
+
 def needing(need):
     """The strips whose perturbation lists `need` in its NEEDS."""
-    return [s for s in asked if need in perturbations[f"{s['perturbation']}/{s['variant']}"].get("needs", [])]
+    return [strip for strip in asked if need in perturbation(strip).get("needs", [])]
 
 
 attacks, salient = needing("patches"), needing("saliency")
@@ -76,13 +84,6 @@ wildcard_constraints:
     epoch=r"\d+",
 
 
-def perturbation(name):
-    """A perturbation/variant of the catalogue."""
-    if name not in perturbations:
-        raise WorkflowError(settings.unknown(name, perturbations))
-    return perturbations[name]
-
-
 def saliency_model():
     """The model whose attention tells what is salient."""
     if "saliency" not in config:
@@ -90,6 +91,6 @@ def saliency_model():
     return config["saliency"]["model"]
 
 
-def strip_cells(name):
-    """The cells of the strip of a perturbation/variant: (level, seed)."""
-    return cells(perturbation(name), perturbation(name)["levels"], seeds)
+def strip_cells(where):
+    """The cells of a strip: (level, seed)."""
+    return cells(perturbation(where), perturbation(where)["levels"], seeds)

@@ -21,8 +21,8 @@ rule predict:
         origin=lambda w: [images_origin(w.dataset), weights_origin(w.model)],
         needs=needs_origin,
         model=lambda w: facts(models[w.model]),
-        cells=lambda w: strip_cells(f"{w.perturbation}/{w.variant}"),
-        settings=lambda w: perturbation(f"{w.perturbation}/{w.variant}").get("settings", {}),
+        cells=lambda w: strip_cells(w),
+        settings=lambda w: perturbation(w).get("settings", {}),
         compute=compute,
         store="results/cells",
     script:
@@ -49,8 +49,8 @@ rule draw_sheet:
         origin=lambda w: [images_origin(w.dataset), *(weights_origin(name) for name in sheet_models(w))],
         needs=needs_origin,
         model=lambda w: [facts(models[name]) for name in sheet_models(w)],
-        settings=lambda w: perturbation(f"{w.perturbation}/{w.variant}").get("settings", {}),
-        levels=lambda w: perturbation(f"{w.perturbation}/{w.variant}")["levels"],
+        settings=lambda w: perturbation(w).get("settings", {}),
+        levels=lambda w: perturbation(w)["levels"],
         seed=seeds[0],
         caption="The same images as rows, from the untouched image at the left to the last level at the right.",
     script:

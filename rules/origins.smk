@@ -5,7 +5,6 @@ also carries, as a parameter, the digest of all code and config that its inputs 
 """
 
 from functools import cache
-from types import SimpleNamespace
 
 from patchwork import folders
 from patchwork.provenance import digest, fingerprint
@@ -18,7 +17,7 @@ def program(*sources):
 
 def perturbation_program(script, wildcards):
     """The same for a script that runs a perturbation."""
-    perturbation(f"{wildcards.perturbation}/{wildcards.variant}")  # tells of an unknown one
+    perturbation(wildcards)  # tells of an unknown one
     return program(script, f"patchwork/perturbations/{wildcards.perturbation}.py")
 
 
@@ -81,31 +80,29 @@ def foreground_origin(dataset):
     return digest([saliency_origin(dataset), program("score_foreground.py")])
 
 
-def imagenet_c_origin(wildcards):
-    """The folders and their times; the millions of files in them are taken to stay as they were published."""
-    return [[str(f), f.stat().st_mtime_ns] for f in severity_folders(wildcards) if f.is_dir()]
-
-
-NEEDS_ORIGINS = {
-    "imagenet_c": imagenet_c_origin,
-    "saliency": lambda w: saliency_origin(w.dataset),
-    # Not levels and seeds: each has a patch of its own, which is the same whatever others there are.
-    "patches": lambda w: patches_origin(w.perturbation, w.variant),
-}
-
-
 @cache
 def patches_origin(perturbation, model):
     code = program("craft_patch.py", f"patchwork/perturbations/{perturbation}.py")
     return digest([weights_origin(model), images_origin(config["patches"]["data"]), config["patches"], code])
 
 
-# What decides the files of NEEDS, by wildcards.
+def imagenet_c_origin(where):
+    """The folders and their times; the millions of files in them are taken to stay as they were published."""
+    return [[str(f), f.stat().st_mtime_ns] for f in severity_folders(where) if f.is_dir()]
 
 
-def needs_origin(wildcards):
+# What decides the files of NEEDS, by wildcards or strip.
+NEEDS_ORIGINS = {
+    "imagenet_c": imagenet_c_origin,
+    "saliency": lambda where: saliency_origin(where["dataset"]),
+    # Not levels and seeds: each has a patch of its own, which is the same whatever others there are.
+    "patches": lambda where: patches_origin(where["perturbation"], where["variant"]),
+}
+
+
+def needs_origin(where):
     """The origin of each of the files that `needs` names."""
-    return {need: NEEDS_ORIGINS[need](wildcards) for need in needs(wildcards)}
+    return {need: NEEDS_ORIGINS[need](where) for need in needs(where)}
 
 
 @cache
@@ -113,11 +110,11 @@ def report_origin():
     strips = [
         [
             strip,
-            strip_cells("{perturbation}/{variant}".format(**strip)),
+            strip_cells(strip),
             images_origin(strip["dataset"]),
             weights_origin(strip["model"]),
-            needs_origin(SimpleNamespace(**strip)),
-            perturbation("{perturbation}/{variant}".format(**strip)).get("settings", {}),
+            needs_origin(strip),
+            perturbation(strip).get("settings", {}),
             program("predict.py", f"patchwork/perturbations/{strip['perturbation']}.py"),
         ]
         for strip in asked

@@ -1,7 +1,5 @@
 """Where things are written, and which of them the studies need. No rules here."""
 
-from types import SimpleNamespace
-
 
 def here(path):
     """A file of the workflow, as an input."""
@@ -22,31 +20,30 @@ for strip in asked:
     sheets.setdefault(SHEET.format(**strip), strip)
 
 
-def needs(wildcards):
+def needs(where):
     """The files that a perturbation lists in NEEDS, as far as the dataset has them."""
-    listed = perturbation(f"{wildcards.perturbation}/{wildcards.variant}").get("needs", [])
-    found = {need: NEEDS[need](wildcards) for need in listed}
+    found = {need: NEEDS[need](where) for need in perturbation(where).get("needs", [])}
     return {need: path for need, path in found.items() if path}
 
 
-def imagenet_c(wildcards):
+def imagenet_c(where):
     """The folder of ImageNet-C that belongs to a dataset; its time says nothing, as of any folder of images."""
-    folder = datasets[wildcards.dataset].get("imagenet_c")
+    folder = datasets[where["dataset"]].get("imagenet_c")
     return folder and ancient(folder)
 
 
-def severity_folders(wildcards):
+def severity_folders(where):
     """The folders of ImageNet-C that a strip of `corrupt` reads; none if it corrupts images itself."""
-    folder, levels = imagenet_c(wildcards), perturbation(f"corrupt/{wildcards.variant}")["levels"]
-    return [Path(folder, wildcards.variant, f"{level:g}") for level in levels[1:]] if folder else []
+    folder, levels = imagenet_c(where), perturbation(where)["levels"]
+    return [Path(folder, where["variant"], f"{level:g}") for level in levels[1:]] if folder else []
 
 
-# What a perturbation may need beside images: where it is, by wildcards; None where a dataset has no such thing.
+# What a perturbation may need beside images: where it is, by wildcards or strip; None where a dataset lacks it.
 NEEDS = {
     "imagenet_c": imagenet_c,
-    "saliency": lambda w: f"results/saliency/{w.dataset}.npy",
+    "saliency": lambda where: f"results/saliency/{where['dataset']}.npy",
     # A variant of these perturbations is the model that the patch was crafted on.
-    "patches": lambda w: PATCHES.format(perturbation=w.perturbation, model=w.variant),
+    "patches": lambda where: PATCHES.format(perturbation=where["perturbation"], model=where["variant"]),
 }
 
 
@@ -60,7 +57,7 @@ def patch_images(kind):
 def sheet_models(wildcards):
     """The model through which a sheet is seen, [name]; [] if its perturbation looks at pixels alone."""
     sheet = SHEET.format(**wildcards)
-    looks = "model" in perturbation(f"{wildcards.perturbation}/{wildcards.variant}")
+    looks = "model" in perturbation(wildcards)
     return [sheets[sheet]["model"] if sheet in sheets else asked_models[0]] if looks else []
 
 
@@ -88,7 +85,7 @@ def everything():
         *(patch_images(kind) for kind in ("npy", "parquet") if crafting),
         *(checkpoints(run)[-1] for run in asked_runs),
         *(weights(model) for model in asked_models),
-        *(file for strip in asked for file in needs(SimpleNamespace(**strip)).values()),
+        *(file for strip in asked for file in needs(strip).values()),
         *paths("results/foreground/{dataset}.parquet", salient),
         *paths(STRIP),
         *sheets,
@@ -119,7 +116,7 @@ def image_columns(dataset):
 
 def sheet_facts(strip):
     """What the caption of a sheet tells."""
-    entry = perturbations["{perturbation}/{variant}".format(**strip)]
+    entry = perturbation(strip)
     seen_by = {"model": strip["model"]} if "model" in entry else {}
     keys = ("dataset", "perturbation", "variant", "levels")
     told = {"axis": entry["axis"], "shows": entry.get("shows", "")}

@@ -1,7 +1,6 @@
 """What is told before any job runs, not by the first job that stumbles over it. No rules here."""
 
 from itertools import product
-from types import SimpleNamespace
 
 
 def missing_files():
@@ -14,10 +13,10 @@ def missing_files():
             file = config[kind][name].get(key, "")
             if file and not is_url(file) and not os.path.isfile(file):
                 yield f"{kind}.{name}.{key}: there is no file {file}"
-    for strip in (SimpleNamespace(**strip) for strip in asked if strip["perturbation"] == "corrupt"):
+    for strip in needing("imagenet_c"):
         needed = [place for folder in severity_folders(strip) for place in (folder.parents[1], folder)]
         for lost in [place for place in needed if not place.is_dir()][:1]:
-            yield f"datasets.{strip.dataset}.imagenet_c: there is no folder {lost}"
+            yield f"datasets.{strip['dataset']}.imagenet_c: there is no folder {lost}"
 
 
 def shared_images():

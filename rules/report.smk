@@ -22,7 +22,7 @@ rule build_warehouse:
         code=program("build_warehouse.py"),
         origin=report_origin(),
         saliency=config.get("saliency"),
-        asked=[strip | {"cells": strip_cells("{perturbation}/{variant}".format(**strip))} for strip in asked],
+        asked=[strip | {"cells": strip_cells(strip)} for strip in asked],
         reference=reference,
     script:
         "../scripts/build_warehouse.py"

@@ -45,7 +45,7 @@ rule craft_patch:
     params:
         origin=lambda w: patches_origin(w.perturbation, w.model),
         model=lambda w: facts(models[w.model]),
-        levels=lambda w: perturbation(f"{w.perturbation}/{w.model}")["levels"][1:],
+        levels=lambda w: perturbation({"perturbation": w.perturbation, "variant": w.model})["levels"][1:],
         seeds=seeds,
         patches=lambda w: config["patches"],
         compute={key: compute[key] for key in ("device", "channels_last")},
