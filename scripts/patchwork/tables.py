@@ -15,11 +15,9 @@ PREDICTIONS = pa.schema(
         ("prob", pa.float16()),  # of the true class
         ("confidence", pa.float16()),  # the probability of pred
         ("lost", pa.float32()),  # true share of the pixels blacked out
-        (
-            "tokens_lost",
-            pa.float16(),
-        ),  # share of the model's tokens blacked out wholly; null: it has no tokens
-        ("tokens_cut", pa.float16()),  # ... in part
+        # The share of the model's tokens blacked out wholly, and in part; null for a model without tokens.
+        ("tokens_lost", pa.float16()),
+        ("tokens_cut", pa.float16()),
     ]
 )
 
