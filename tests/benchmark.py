@@ -56,10 +56,11 @@ def random_model(name, folder):
     return models.place(models.build({"timm": name}, weights, [str(i) for i in range(1000)]), COMPUTE)
 
 
-def open_strip(name, folder, arrays):
+def open_strip(name, folder, arrays, perturbation="random_drop", variant="14x14", needs=None):
     data = packed.Packed(*arrays)
     data.labels, data.classes = data.labels % 1000, [str(i) for i in range(1000)]
-    return strips.Strip(random_model(name, folder), data, "benchmark", "random_drop", "14x14", COMPUTE)
+    model = random_model(name, folder)
+    return strips.Strip(model, data, "benchmark", perturbation, variant, COMPUTE, needs=needs)
 
 
 def clocked(function, *arguments):
@@ -79,7 +80,7 @@ def overhead(name, folder, arrays, rounds=3):
         for _ in LEVELS:
             net(prepared)
 
-    spent = {"read": 0.0, "draw": 0.0, "perturb": 0.0, "prepare": 0.0}
+    spent = {"read": 0.0, "perturb": 0.0, "prepare": 0.0}
 
     def timed(method, part):
         def wrapper(*arguments):
@@ -90,13 +91,29 @@ def overhead(name, folder, arrays, rounds=3):
         return wrapper
 
     bare(), strip.decide_batch(0, size, LEVELS)
-    for method, part in [("batch", "read"), ("noise", "draw"), ("perturb", "perturb")]:
+    for method, part in [("batch", "read"), ("perturb", "perturb")]:
         setattr(strip, method, timed(getattr(strip, method), part))
     strip.model.prepare = timed(strip.model.prepare, "prepare")
     sides = np.array(
         [(clocked(bare)[0], clocked(strip.decide_batch, 0, size, LEVELS)[0]) for _ in range(rounds)]
     )
     return *sides.sum(0), spent
+
+
+def salient(name, folder, arrays, rounds=3):
+    """Seconds of ten levels of a batch: (random PatchDrop, salient PatchDrop of the same area)."""
+    ranks = Path(folder, "ranks.npy")
+    np.save(ranks, np.random.default_rng(0).random((100, 14, 14), np.float32))
+    needs = {"saliency": ranks}
+    both = [
+        open_strip(name, folder, arrays),
+        open_strip(name, folder, arrays, "salient_drop", "area", needs),
+    ]
+    rounds = [
+        [clocked(strip.decide_batch, 0, COMPUTE["batch_images"], LEVELS)[0] for strip in both]
+        for _ in range(rounds + 1)
+    ]
+    return np.array(rounds[1:]).sum(0)
 
 
 def attack(name, folder, arrays, rounds=4):
@@ -229,6 +246,8 @@ def main():
                 f"| {name} | {passes / bare:.0f} | {passes / strip:.0f} | {bare / strip:.2f} | {rest} |",
                 flush=True,
             )
+        random, by_attention = salient(LIGHTEST, folder, arrays)
+        print(f"\nA salient strip takes {by_attention / random:.2f} of the time of a random one ({LIGHTEST})")
         steps = pgd.SETTINGS["steps"]
         print(
             f"\nPGD, {steps} steps, batches of {ATTACKED_IMAGES}\n\n"
