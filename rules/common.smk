@@ -34,7 +34,7 @@ validate(config, "config.schema.yaml")  # fills in the defaults
 perturbations = settings.with_chosen(perturbations, config.get("levels", {}), config.get("settings", {}))
 
 datasets, models, runs = config["datasets"], config["models"], config.get("runs", {})
-compute, seeds = config["compute"], config["seeds"]
+compute, seeds = config["compute"], [int(seed) for seed in config["seeds"]]  # 1.0 is a whole number to YAML
 asked = settings.asked(config, perturbations)
 families = {strip["family"] for strip in asked}
 figures = {
@@ -54,6 +54,13 @@ def perturbation(where):
     if name not in perturbations:
         raise WorkflowError(settings.unknown(name, perturbations))
     return perturbations[name]
+
+
+def figure(name):
+    """A figure that the studies ask for."""
+    if name not in figures:
+        raise WorkflowError(f"no study asks for the figure {settings.unknown(name, figures)}")
+    return figures[name]
 
 
 def needing(need):

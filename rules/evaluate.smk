@@ -48,7 +48,7 @@ rule draw_sheet:
         code=lambda w: perturbation_program("draw_sheet.py", w),
         origin=lambda w: [images_origin(w.dataset), *(weights_origin(name) for name in sheet_models(w))],
         needs=needs_origin,
-        model=lambda w: [facts(models[name]) for name in sheet_models(w)],
+        models=lambda w: {name: facts(models[name]) for name in sheet_models(w)},
         settings=lambda w: perturbation(w).get("settings", {}),
         levels=lambda w: perturbation(w)["levels"],
         seed=seeds[0],

@@ -15,9 +15,9 @@ STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
-sheets = {}  # a sheet and the first of its strips, whose model it is seen by
+sheets = {}  # a sheet, and the strips that it is of
 for strip in asked:
-    sheets.setdefault(SHEET.format(**strip), strip)
+    sheets.setdefault(SHEET.format(**strip), []).append(strip)
 
 
 def needs(where):
@@ -38,12 +38,18 @@ def severity_folders(where):
     return [Path(folder, where["variant"], f"{level:g}") for level in levels[1:]] if folder else []
 
 
+def patches(where):
+    """The patches that were crafted on the model that is the variant of a perturbation."""
+    if where["dataset"] == config.get("patches", {}).get("data"):
+        raise WorkflowError(f"patches are crafted on {where['dataset']} and cannot be evaluated on it, too")
+    return PATCHES.format(perturbation=where["perturbation"], model=where["variant"])
+
+
 # What a perturbation may need beside images: where it is, by wildcards or strip; None where a dataset lacks it.
 NEEDS = {
     "imagenet_c": imagenet_c,
     "saliency": lambda where: f"results/saliency/{where['dataset']}.npy",
-    # A variant of these perturbations is the model that the patch was crafted on.
-    "patches": lambda where: PATCHES.format(perturbation=where["perturbation"], model=where["variant"]),
+    "patches": patches,
 }
 
 
@@ -55,10 +61,13 @@ def patch_images(kind):
 
 
 def sheet_models(wildcards):
-    """The model through which a sheet is seen, [name]; [] if its perturbation looks at pixels alone."""
-    sheet = SHEET.format(**wildcards)
-    looks = "model" in perturbation(wildcards)
-    return [sheets[sheet]["model"] if sheet in sheets else asked_models[0]] if looks else []
+    """The models through which a sheet can be seen; none if its perturbation looks at pixels alone."""
+    entry = perturbation(wildcards)
+    if "model" not in entry:
+        return []
+    if entry.get("variants") == "models":
+        return [wildcards.variant]
+    return [strip["model"] for strip in sheets.get(SHEET.format(**wildcards), asked)]
 
 
 def weights(name):
@@ -117,7 +126,5 @@ def image_columns(dataset):
 def sheet_facts(strip):
     """What the caption of a sheet tells."""
     entry = perturbation(strip)
-    seen_by = {"model": strip["model"]} if "model" in entry else {}
     keys = ("dataset", "perturbation", "variant", "levels")
-    told = {"axis": entry["axis"], "shows": entry.get("shows", "")}
-    return {key: strip[key] for key in keys} | told | seen_by
+    return {key: strip[key] for key in keys} | {"axis": entry["axis"], "shows": entry.get("shows", "")}

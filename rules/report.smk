@@ -49,7 +49,7 @@ rule draw_figure:
     params:
         code=program("draw_figure.py", "patchwork/theme.py"),
         origin=report_origin(),
-        caption=lambda w: figures[w.figure]["doc"],
+        caption=lambda w: figure(w.figure)["doc"],
     script:
         "../scripts/draw_figure.py"
 
@@ -73,7 +73,7 @@ rule write_report:
         code=program("write_report.py"),
         origin=report_origin(),
         captions={name: figure["doc"] for name, figure in figures.items()},
-        sheets=[sheet_facts(strip) for strip in sheets.values()],
+        sheets=[sheet_facts(strips[0]) for strips in sheets.values()],
         settings=config,
     script:
         "../scripts/write_report.py"

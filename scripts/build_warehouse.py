@@ -9,19 +9,9 @@ from pathlib import Path
 from patchwork import files, warehouse
 
 given, params = snakemake.input, snakemake.params
-marts, checks = Path(given.marts).read_text(), Path(given.checks).read_text()
-limits = snakemake.threads, snakemake.resources.mem_mb
+kinds = {"predictions": given.predictions, "indexes": given.indexes, "published": given.published}
+kinds["foregrounds"] = given.get("foregrounds", [])  # Snakemake drops an empty list
+asked = params.asked, params.reference, params.saliency
+sql = Path(given.marts).read_text(), Path(given.checks).read_text()
 with files.whole(snakemake.output[0]) as path:
-    warehouse.build(
-        path,
-        given.predictions,
-        given.indexes,
-        given.published,
-        params.asked,
-        params.reference,
-        marts,
-        checks,
-        *limits,
-        foregrounds=given.get("foregrounds", []),
-        saliency=params.saliency,
-    )
+    warehouse.build(path, kinds, *asked, *sql, snakemake.threads, snakemake.resources.mem_mb)

@@ -4,16 +4,21 @@ from patchwork import jobs
 
 jobs.start(snakemake)
 
+from functools import partial
+
 from patchwork import files, models, packed, sheets, views
 
-data = packed.Packed(snakemake.input.images, snakemake.input.index)
-where, params = snakemake.wildcards, snakemake.params
-needs = {name: snakemake.input[name] for name in params.needs}
+given, params, where = snakemake.input, snakemake.params, snakemake.wildcards
+data = packed.Packed(given.images, given.index)
+needs = {name: given[name] for name in params.needs}
 view = views.View(
     data, where.dataset, where.perturbation, where.variant, settings=params.settings, needs=needs
 )
-weights = snakemake.input.get("weights")
-model = models.build(params.model[0], weights[0], data.classes) if weights else None
+candidates = {
+    name: partial(models.build, entry, weights, data.classes)
+    for (name, entry), weights in zip(params.models.items(), given.get("weights", []), strict=True)
+}
+name, model = sheets.first_that_can(view, params.levels, candidates)
 picture = sheets.sheet(view, params.levels, params.seed, model)
 with files.whole(snakemake.output[0]) as path:
-    picture.save(path, "WEBP", quality=90)
+    sheets.save(path, picture, name)

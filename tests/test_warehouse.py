@@ -89,7 +89,7 @@ class Study:
             rows.schema.get_field_index(column), field, pa.array(values, field.type)
         )
 
-    def build(self, **more):
+    def build(self, foregrounds=(), saliency=None):
         index = self.folder / f"images/{self.dataset}.parquet"
         index.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(self.index, index)
@@ -102,8 +102,9 @@ class Study:
         path = self.folder / "warehouse.duckdb"
         marts, checks = ((ROOT / f"reports/{name}.sql").read_text() for name in ("marts", "checks"))
         published = self.published or ROOT / "reports/published.csv"
-        sources = path, files, [index], published, self.asked, self.reference
-        warehouse.build(*sources, marts, checks, threads=2, memory_mb=500, **more)
+        given = {"predictions": files, "indexes": [index], "foregrounds": foregrounds, "published": published}
+        asked = self.asked, self.reference, saliency
+        warehouse.build(path, given, *asked, marts, checks, threads=2, memory_mb=500)
         return path
 
 

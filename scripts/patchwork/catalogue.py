@@ -63,10 +63,15 @@ def pick(wanted, entries):
     wanted = {wanted} if isinstance(wanted, str) else set(wanted)
     known = set().union(*(answers(name, entry) for name, entry in entries.items()))
     for name in sorted(wanted - known):
-        # Of a name with many variants, these are told only to who asks for one of them.
-        alike = {other for other in known if "/" not in other or other.split("/")[0] == name.split("/")[0]}
-        raise ValueError(f"{name!r} is not known{suggest(name, known)}; there are {', '.join(sorted(alike))}")
+        raise ValueError(unknown(name, known))
     return [name for name, entry in entries.items() if answers(name, entry) & wanted]
+
+
+def unknown(name, known):
+    """That a name is not known, and what there is. Of a name with many variants, these are told only to who
+    asks for one of them."""
+    told = [other for other in known if "/" not in other or other.split("/")[0] == name.split("/")[0]]
+    return f"{name!r} is not known{suggest(name, known)}; there are {', '.join(sorted(told)) or 'none'}"
 
 
 def suggest(name, known):

@@ -150,6 +150,9 @@ def fit(net, state, source):
     ]
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+        bias = state.get(f"{getattr(net, 'pretrained_cfg', {}).get('classifier')}.bias")
+        if bias is not None and len(bias) != net.num_classes:
+            more += f"; for its {len(bias)} classes give the model `options: {{num_classes: {len(bias)}}}`"
         raise ValueError(f"{source} does not fit {type(net).__name__}: it {'; it '.join(problems[:4])}{more}")
     strange = [n for n, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if strange:

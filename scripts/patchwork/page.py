@@ -13,7 +13,7 @@ from string import Template
 
 import vl_convert
 import yaml
-from PIL import Image
+from PIL import ExifTags, Image
 
 from patchwork import warehouse
 
@@ -239,13 +239,14 @@ def figure(name, caption, spec):
 def sheet(about, path):
     """A picture of a few images at every level, with the levels above its columns."""
     data = Path(path).read_bytes()
-    width, height = Image.open(io.BytesIO(data)).size
+    picture = Image.open(io.BytesIO(data))
+    (width, height), model = picture.size, picture.getexif().get(ExifTags.Base.ImageDescription)
     levels = [f"{level:g}" for level in about["levels"]]
     variant = "" if about["variant"] == "plain" else f", {about['variant'].replace('_', ' ')}"
     title = escape(f"{about['dataset']}: {about['perturbation'].replace('_', ' ')}{variant}")
     across = f"{about['axis']}: {', '.join(levels)}"
     text = escape(f"A few images of {about['dataset']}, one in each row; from left to right, {across}")
-    seen_by = f", as the attack or lesion of {escape(about['model'])} has it" if "model" in about else ""
+    by = f", seen by {escape(model)}" if model else ""
     source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
     smallest = len(levels) * SHEET_COLUMN_PIXELS
     return (
@@ -254,7 +255,7 @@ def sheet(about, path):
         f'<div class="levels" aria-hidden="true">{"".join(f"<span>{level}</span>" for level in levels)}</div>'
         f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}"></div></div>'
         f"<figcaption><p>Columns are levels ({escape(about['axis'])}); rows are a few images of "
-        f"{escape(about['dataset'])}, the same at every level{seen_by}. {escape(about['shows'])}</p>"
+        f"{escape(about['dataset'])}, the same at every level{by}. {escape(about['shows'])}</p>"
         "</figcaption></figure>"
     )
 

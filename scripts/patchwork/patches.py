@@ -32,7 +32,7 @@ def disc(share, height, width):
     """
     radius = math.sqrt(share * height * width / math.pi)
     side = round(2 * radius)
-    if side > min(height, width):
+    if not 1 <= side <= min(height, width):
         raise ValueError(
             f"a disc of {share:g} of its area does not fit into an image of {height}x{width} pixels"
         )

@@ -1,5 +1,6 @@
 """The config, checked before anything runs: every mistake is named with its line and what would be right."""
 
+import math
 import os
 import re
 from itertools import product
@@ -9,7 +10,7 @@ import jsonschema
 import yaml
 
 from patchwork import folders
-from patchwork.catalogue import pick, suggest
+from patchwork.catalogue import pick, suggest, unknown
 from patchwork.urls import is_url
 
 NO_PATCHES = "adversarial patches need images to be crafted on: add `patches: {data: DATASET}`"
@@ -115,6 +116,12 @@ def name_problems(config, lines, perturbations):
         evaluated_on = look_up(["studies", name, "datasets"], study["datasets"], datasets)
         asked_models |= set(look_up(["studies", name, "models"], study["models"], models))
         chosen = look_up(["studies", name, "perturbations"], study["perturbations"], perturbations)
+        crop = config["pixels"]["crop"]
+        for each in chosen:
+            grid = re.match(r"(\d+)x(\d+)", each.split("/")[1])
+            if grid and max(map(int, grid.groups())) > crop:
+                where = lines.of(["studies", name, "perturbations"])
+                problems.append(f"{where}: {each} has more tiles along a side than pixels.crop: {crop}")
         needs = {need for each in chosen for need in perturbations[each].get("needs", [])}
         if "patches" in needs:
             if crafted_on is None:
@@ -141,9 +148,8 @@ def name_problems(config, lines, perturbations):
             if run[key] not in entries:
                 problems.append(f"{lines.of(['runs', name, key])}: {unknown(run[key], entries)}")
     if "reference" in config and config["reference"] not in asked_models:
-        problems.append(
-            f"{lines.of(['reference'])}: no study asks for {unknown(config['reference'], asked_models)}"
-        )
+        among = unknown(config["reference"], asked_models)
+        problems.append(f"{lines.of(['reference'])}: among the models of the studies, {among}")
     if crafted_on not in {*datasets, None}:
         problems.append(f"{lines.of(['patches', 'data'])}: {unknown(crafted_on, datasets)}")
     if config["pixels"]["crop"] > config["pixels"]["resize"]:
@@ -171,10 +177,6 @@ def saliency_problems(config):
             yield ["saliency", "grid"], f"{grid} has more tiles along a side than pixels.crop has pixels"
 
 
-def unknown(name, known):
-    return f"{name!r} is not known{suggest(name, known)}; there are {', '.join(sorted(known)) or 'none'}"
-
-
 def level_problems(levels, perturbation):
     """What is wrong with the levels asked of a perturbation."""
     clean = perturbation["levels"][0]
@@ -198,7 +200,7 @@ def setting_problems(chosen, perturbation):
     for name, value in chosen.items():
         if name not in own:
             yield f"{name} is no setting{suggest(name, own)}; there are {', '.join(own) or 'none'}"
-        elif isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             yield f"{name} must be a number above 0, like its default {own[name]}"
         elif isinstance(own[name], int) and not isinstance(value, int):
             yield f"{name} must be a whole number, like its default {own[name]}"

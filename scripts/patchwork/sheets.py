@@ -1,16 +1,27 @@
 """Pictures of what the models saw."""
 
 import numpy as np
-from PIL import Image
+import torch
+from PIL import ExifTags, Image
 
 GAP_PIXELS = 4
+
+
+def first_that_can(view, levels, models):
+    """The first model that the perturbation of `view` does not refuse, (name, models.Model), or ("", None).
+    models: {name: function that builds it}."""
+    for name, build in models.items():
+        model = build()
+        if not view.refusal(levels[1], model):
+            return name, model
+    return "", None
 
 
 def sheet(view, levels, seed, model=None, images=4):
     """A few images, spread over the dataset, as rows, seen at every level as columns (a PIL image).
 
-    model: models.Model, for a perturbation that asks for one. A perturbation that changes a model instead of
-    images tells by `shown` what to draw.
+    model: models.Model, for a perturbation that asks for one; what it refuses stays white. A perturbation
+    that changes a model instead of images tells by `shown` what to draw.
     """
     total = len(view.data.labels)
     rows = []
@@ -29,6 +40,15 @@ def sheet(view, levels, seed, model=None, images=4):
 
 def see(view, batch, level, seed, model):
     """Images as a sheet draws them: float32 [N, 3, H, W]."""
+    if hasattr(view.module, "MODEL") and (model is None or view.refusal(level, model)):
+        return batch.images if level == view.module.LEVELS[0] else torch.ones_like(batch.images)
     if hasattr(view.module, "shown"):
         return view.call("shown", batch, level, seed, model=model)
     return view.perturb(batch, level, seed, model)[0]
+
+
+def save(path, picture, model):
+    """Write a sheet as WebP; its description is the name of the model that it is seen by, "" for none."""
+    facts = Image.Exif()
+    facts[ExifTags.Base.ImageDescription] = model
+    picture.save(path, "WEBP", quality=90, exif=facts)

@@ -35,27 +35,15 @@ SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, 
 SHOWN_ROWS = 3
 
 
-def build(
-    path,
-    predictions,
-    indexes,
-    published,
-    asked,
-    reference,
-    marts,
-    checks,
-    threads,
-    memory_mb,
-    foregrounds=(),
-    saliency=None,
-):
+def build(path, given, asked, reference, saliency, marts, checks, threads, memory_mb):
     """Write a warehouse to `path`, which must not exist.
 
-    predictions, indexes: lists of parquet files, .../dataset/model/perturbation/variant.parquet and
-    .../dataset.parquet. published: a CSV of published numbers. asked: the strips that the config asks for,
-    dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference: the model that
-    others are compared with. marts, checks: SQL. foregrounds: parquet files of foreground.SCORES,
-    .../dataset.parquet. saliency: {model, head, grid} of the config, if it has it.
+    given: files by what they are: predictions and indexes, lists of parquet files,
+    .../dataset/model/perturbation/variant.parquet and .../dataset.parquet; foregrounds, parquet files of
+    foreground.SCORES, .../dataset.parquet; published, a CSV of published numbers. asked: the strips that the
+    config asks for, dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference:
+    the model that others are compared with. saliency: {model, head, grid} of the config, or None. marts,
+    checks: SQL.
     Raises ValueError with the comment of the first check that finds something.
     """
     with duckdb.connect(path) as db:
@@ -63,23 +51,26 @@ def build(
         db.execute(f"SET threads = {threads}; SET memory_limit = '{int(memory_mb * 0.8)}MB'")
         db.register("asked_cells", asked_cells(asked))
         db.execute("CREATE TABLE asked AS FROM asked_cells")
-        db.register("refused_levels", refused_levels(predictions))
+        db.register("refused_levels", refused_levels(given["predictions"]))
         db.execute("CREATE TABLE refused AS FROM refused_levels")
-        db.register("foreground_scores", foreground_scores(foregrounds))
+        db.register("foreground_scores", foreground_scores(given["foregrounds"]))
         db.execute("CREATE TABLE foreground AS FROM foreground_scores")
         told = [{name: str(value) for name, value in saliency.items()}] if saliency else []
         db.register("saliency_told", pa.Table.from_pylist(told, SALIENCY))
         db.execute("CREATE TABLE saliency AS FROM saliency_told")
         db.execute("DELETE FROM asked WHERE EXISTS (FROM refused WHERE " + SAME_LEVEL + ")")
         db.execute("CREATE TABLE sources (name VARCHAR, files VARCHAR[])")
-        given = {"predictions": predictions, "indexes": indexes, "published": [published]}
-        sources = [(name, list(map(str, files))) for name, files in given.items()]
+        sources = [
+            ("predictions", [*map(str, given["predictions"])]),
+            ("indexes", [*map(str, given["indexes"])]),
+            ("published", [str(given["published"])]),
+        ]
         db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
         name_sources(db)
         db.execute("SET VARIABLE reference = ?", [reference])
         db.execute("CREATE TABLE computations (computed_with VARCHAR)")
         db.executemany(
-            "INSERT INTO computations VALUES (?)", [[words] for words in computations(predictions)]
+            "INSERT INTO computations VALUES (?)", [[words] for words in computations(given["predictions"])]
         )
         db.execute(marts)
         for meaning, query in statements(checks):

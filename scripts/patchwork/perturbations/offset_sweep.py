@@ -14,7 +14,6 @@ from patchwork.perturbations import offset_drop, random_drop
 FAMILY = "offset"
 AXIS = "offset in sixteenths of a tile"
 LEVELS = [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
-RANGE = [-1, 16]
 VARIANTS = ["14x14_50", "14x14_25", "8x8_50", "8x8_25", "16x16_50", "16x16_25"]
 NOISE = 256
 NOISE_NAME = "random_drop"
