@@ -59,7 +59,7 @@ def perturbation(where):
 def figure(name):
     """A figure that the studies ask for."""
     if name not in figures:
-        raise WorkflowError(f"no study asks for the figure {settings.unknown(name, figures)}")
+        raise WorkflowError(f"among the figures that the studies ask for, {settings.unknown(name, figures)}")
     return figures[name]
 
 

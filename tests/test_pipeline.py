@@ -291,3 +291,18 @@ def test_every_sheet_of_the_report_stands_under_its_own_name(finished):
             variant != "plain"
         )
         assert shown[name] == base64.b64encode(sheet.read_bytes()).decode()
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("results/figures/lesion.json", "that the studies ask for, 'lesion' is not known"),
+        (
+            "results/predictions/train/vit/adversarial_patch/vit.parquet",
+            "patches are crafted on train and cannot",
+        ),
+        ("results/predictions/shapes/vit/random_drop/9x9.parquet", "'random_drop/9x9' is not known"),
+    ],
+)
+def test_what_cannot_be_made_is_told_when_it_is_asked_for_by_path(project, target, says):
+    assert says in " ".join(project.run("--dry-run", target, check=False).split())

@@ -72,6 +72,18 @@ def test_the_configs_that_come_with_the_workflow_are_good(name):
 
 # (what is changed, into what, the key that is told, words of the message)
 MISTAKES = {
+    "a reference that no study asks for": (
+        "seeds: [0, 1]",
+        "reference: mime\nseeds: [0, 1]",
+        "reference: among the models of the studies, 'mime' is not known",
+        ["mean 'mine'?", "there are deit, mine"],
+    ),
+    "a grid finer than the pixels": (
+        "crop: 32",
+        "crop: 7",
+        "studies.one.perturbations: random_drop/8x8 has more tiles along a side than pixels.crop: 7",
+        [],
+    ),
     "a misspelt section": (
         "studies:",
         "studys:",

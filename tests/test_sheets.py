@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import timm
 
-from patchwork import sheets
+from patchwork import models, page, sheets
 from patchwork.views import View
 
 GAP = 4
@@ -53,3 +54,31 @@ def test_the_seed_is_the_one_that_was_asked():
 def test_the_number_of_images_can_be_chosen():
     view = View(Dataset(9), "set", "random_drop", "4x4")
     assert sheets.sheet(view, [0], 0, images=3).size == (40, 3 * 36 - GAP)
+
+
+def transformer():
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2}
+    return models.Model(timm.create_model("vit_tiny_patch16_224", **options).eval())
+
+
+def test_what_a_model_is_refused_stays_white():
+    view = View(Dataset(1, 32, 32), "set", "feature_drop", "zero_50")
+    picture = np.asarray(sheets.sheet(view, [0, 1, 2, 3], 0, transformer()))
+    columns = [picture[:, at : at + 32] for at in range(0, 4 * 36 - GAP, 36)]
+    black = [(column == 0).all(2).mean() for column in columns]
+    assert black[1:] == [pytest.approx(0.5, abs=0.01)] * 2 + [0] and black[0] < 0.01
+    assert (columns[3] == 255).all()
+    nobody = np.asarray(sheets.sheet(view, [0, 1], 0, None))
+    assert np.array_equal(nobody[:, :32], columns[0]) and (nobody[:, 36:] == 255).all()
+
+
+def test_a_sheet_is_seen_by_the_first_model_that_the_perturbation_applies_to(tmp_path):
+    view = View(Dataset(1, 32, 32), "set", "feature_drop", "mask_50")
+    vit, cnn = transformer(), models.Model(timm.create_model("test_resnet").eval())
+    candidates = {"cnn": lambda: cnn, "vit": lambda: vit, "never": None}
+    assert sheets.first_that_can(view, [0, 1], candidates) == ("vit", vit)
+    assert sheets.first_that_can(view, [0, 1], {"cnn": lambda: cnn}) == ("", None)
+    sheets.save(tmp_path / "a.webp", sheets.sheet(view, [0, 1], 0, vit), "vit")
+    about = {"dataset": "set", "perturbation": "feature_drop", "variant": "mask_50", "levels": [0, 1]}
+    shown = page.sheet(about | {"axis": "block", "shows": ""}, tmp_path / "a.webp")
+    assert "the same at every level, seen by vit." in shown
