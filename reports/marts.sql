@@ -2,7 +2,8 @@
 -- variables of their names (no glob, so no stale file joins in). The rest are tables, and what figures read.
 -- Given: asked (dataset, model, perturbation, variant, family, model_family, level, seed, clean), a row for
 -- each cell that the config asks for; clean is true for the first level of a strip, which changes nothing.
--- And the variable `reference`, the model that the others are compared with.
+-- And outputs (dataset, outputs), how many classes a model of it tells apart, and the variable `reference`, the
+-- model that the others are compared with.
 
 CREATE VIEW predictions AS
 SELECT
@@ -26,14 +27,22 @@ CREATE MACRO wilson(p, n, side) AS (
 CREATE MACRO wilson_low(p, n) AS greatest(0, wilson(p, n, -1));
 CREATE MACRO wilson_high(p, n) AS least(1, wilson(p, n, 1));
 
--- A variant in words: '8x8 grid, mean', 'zero, 50 %', 'gaussian noise'; nothing where there is but one.
-CREATE MACRO in_words(variant) AS CASE
+-- A variant in words: '8x8 grid, mean', 'zero, 50 %', 'gaussian noise'; nothing where there is but one. Those of
+-- adversarial patches are names of models.
+CREATE MACRO in_words(perturbation, variant) AS CASE
     WHEN variant = 'plain' THEN NULL
-    WHEN variant SIMILAR TO '.*\d.*' THEN regexp_replace(
+    WHEN perturbation LIKE 'adversarial_patch%' THEN variant
+    WHEN variant SIMILAR TO '(\d+x\d+|zero|mask)(_.*)?' THEN regexp_replace(
         replace(regexp_replace(variant, '(\d+x\d+)', '\1 grid'), '_', ', '), '(, \d+)$', '\1 %'
     )
     ELSE replace(variant, '_', ' ')
 END;
+
+-- Whether two models can be compared under a perturbation: not if a patch was crafted on one of them, or lies
+-- elsewhere for each.
+CREATE MACRO comparable(perturbation, variant, model, other) AS
+    perturbation <> 'adversarial_patch_aligned'
+    AND NOT (perturbation = 'adversarial_patch' AND variant IN (model, other));
 
 -- 95 % interval of a mean difference of paired shares over n images, from the sum and the sum of squares of the
 -- differences: the adjusted Wald interval of Bonett and Price (Journal of Educational and Behavioral
@@ -89,7 +98,9 @@ WITH
         SELECT dataset, hits.model, perturbation, variant, level, hits.hit - other.hit AS apart
         FROM hits
         JOIN hits AS other USING (dataset, perturbation, variant, level, image)
-        WHERE other.model = getvariable('reference') AND hits.model <> other.model
+        WHERE
+            other.model = getvariable('reference') AND hits.model <> other.model
+            AND comparable(perturbation, variant, hits.model, other.model)
     )
 SELECT
     dataset, model, perturbation, variant, level,
@@ -134,7 +145,7 @@ SELECT
         ' · ',
         dataset,
         CASE WHEN perturbations > 1 THEN replace(perturbation, '_', ' ') END,
-        in_words(variant)
+        in_words(perturbation, variant)
     ) AS panel,
     -- The place of a model among all of the run, so that its colour is the same in every figure.
     dense_rank() OVER (ORDER BY model_family, model) - 1 AS place
@@ -181,12 +192,14 @@ WITH
         SELECT dataset, touched.model, perturbation, variant, other.model AS reference, touched.hit - other.hit AS apart
         FROM touched
         JOIN touched AS other USING (dataset, perturbation, variant, image, levels)
-        WHERE other.model = getvariable('reference') AND touched.model <> other.model
+        WHERE
+            other.model = getvariable('reference') AND touched.model <> other.model
+            AND comparable(perturbation, variant, touched.model, other.model)
     ),
     looks AS (SELECT DISTINCT dataset, model, perturbation, variant, model_family, family, place FROM accuracy)
 SELECT
     dataset, model, model_family, family, perturbation, variant, reference, place,
-    concat_ws(' · ', dataset, replace(perturbation, '_', ' '), in_words(variant)) AS panel,
+    concat_ws(' · ', dataset, replace(perturbation, '_', ' '), in_words(perturbation, variant)) AS panel,
     avg(apart) AS difference,
     greatest(-1, paired(sum(apart), sum(apart ** 2), count(*), -1)) AS low,
     least(1, paired(sum(apart), sum(apart ** 2), count(*), 1)) AS high,
@@ -261,8 +274,9 @@ WITH
     ),
     measured AS (FROM errors JOIN strips USING (dataset, model, corruption)),
     classes AS (
-        SELECT dataset, bool_and(regexp_full_match(class_name, 'n\d{8}')) AS of_imagenet
+        SELECT dataset, bool_and(regexp_full_match(class_name, 'n\d{8}') AND outputs = 1000) AS of_imagenet
         FROM images
+        JOIN outputs USING (dataset)
         GROUP BY dataset
     ),
     first AS (
@@ -313,7 +327,7 @@ CREATE TABLE mce AS
 SELECT
     dataset, model, model_family, place,
     any_value(normaliser) AS normaliser,
-    count(*) AS corruptions,
+    count(ce) AS corruptions,
     avg(error) AS mean_error,
     avg(ce) AS mean_ce,
     avg(relative_ce) AS mean_relative_ce,

@@ -48,6 +48,7 @@ rule craft_patch:
         levels=lambda w: perturbation({"perturbation": w.perturbation, "variant": w.model})["levels"][1:],
         seeds=seeds,
         patches=lambda w: config["patches"],
+        store=lambda w: f"results/crafted/{patches_origin(w.perturbation, w.model)}",
         compute={key: compute[key] for key in ("device", "channels_last")},
     script:
         "../scripts/craft_patch.py"

@@ -13,6 +13,6 @@ data = packed.Packed(given.images, given.index)
 model = models.place(models.build(params.model, given.weights, data.classes), params.compute)
 view = views.View(data, params.patches["data"], where.perturbation, where.model, model.mean.device)
 steps, batch_images = params.patches["steps"], params.patches["batch_images"]
-found = patches.craft(view, model, params.levels, params.seeds, steps, batch_images)
+found = patches.craft(view, model, params.levels, params.seeds, steps, batch_images, params.store)
 with files.whole(snakemake.output[0]) as path:
     save_file(found, path)

@@ -6,7 +6,10 @@ import timm
 import torch
 
 from patchwork import grids, hooks, models
+from patchwork import noise as numbers
 from patchwork.perturbations import feature_drop, random_drop, shuffle_grid
+from patchwork.views import View
+from test_perturbations import Dataset
 
 SMALL = {"embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 5}
 TRANSFORMERS = {  # name: options and tokens that are no patches
@@ -38,8 +41,12 @@ def pictures(model, images=3):
     return torch.rand(images, 3, *model.size, generator=torch.Generator().manual_seed(1))
 
 
+def keys(images=3):
+    return torch.randint(2**62, [images], generator=torch.Generator().manual_seed(2))
+
+
 def noise(images=3, count=4096):
-    return torch.rand(images, count, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return numbers.uniform(keys(images), count)
 
 
 def smallest(row, share, positions):
@@ -64,7 +71,7 @@ def test_patch_tokens_that_enter_a_block_are_zeroed(name, variant, share):
     images, drawn, positions = pictures(model), noise(), np.prod(model.grid)
     untouched = model(images)
     for block in range(3):
-        with feature_drop.inside(model, block + 1, drawn, variant):
+        with feature_drop.inside(model, block + 1, keys(len(images)), variant):
             logits = model(images)
 
         for number, image in enumerate(images):
@@ -90,11 +97,11 @@ def test_masked_keys_are_not_attended_to(name):
     model = network(name, **(SMALL | options | {"depth": 1}))
     if prefix == 5:
         model.net.global_pool = "token"
-    images, drawn = pictures(model), noise()
-    kept = ~feature_drop.chosen(drawn, int(np.prod(model.grid)), "mask_50")
+    images = pictures(model)
+    kept = ~feature_drop.chosen(keys(), int(np.prod(model.grid)), "mask_50")
     for fused in (True, False):
         model.net.blocks[0].attn.fused_attn = fused
-        with feature_drop.inside(model, 1, drawn, "mask_50"):
+        with feature_drop.inside(model, 1, keys(len(images)), "mask_50"):
             masked = model(images)
         with hooks.tokens_kept(model, kept):
             removed = model(images)
@@ -105,14 +112,14 @@ def test_masked_keys_are_not_attended_to(name):
 @torch.no_grad()
 def test_masked_keys_stay_in_the_other_blocks():
     model, _ = transformer("vit_tiny_patch16_224")
-    images, drawn, seen = pictures(model), noise(), []
+    images, seen = pictures(model), []
     watch = [
         block.attn.register_forward_hook(lambda m, i, k, o: seen.append("attn_mask" in k), with_kwargs=True)
         for block in model.net.blocks
     ]
     masks = []
     spy = model.net.blocks[1].attn.register_forward_pre_hook(lambda m, i: masks.append(i[0].shape))
-    with feature_drop.inside(model, 2, drawn, "mask_25"):
+    with feature_drop.inside(model, 2, keys(len(images)), "mask_25"):
         changed = model(images)
     for handle in [*watch, spy]:
         handle.remove()
@@ -138,7 +145,7 @@ def test_places_of_a_cnns_map_are_zeroed_in_all_channels(place):
     model = network("resnet10t", **RESNET)
     model.size = (64, 64)
     images, drawn = pictures(model), noise()
-    with feature_drop.inside(model, place, drawn, "zero_50"):
+    with feature_drop.inside(model, place, keys(len(images)), "zero_50"):
         logits = model(images)
     for number, image in enumerate(images):
         expected = resnet_by_hand(model, image, 0.5, drawn[number], place)
@@ -172,11 +179,10 @@ def test_other_networks_of_stages_are_cut_in_every_stage(name, places):
     model = models.Model(timm.create_model(name).eval())
     model.size = model.size if name.startswith("swin") else (64, 64)
     images, found = torch.rand(2, 3, *model.size), []
-    drawn = noise(2, model.size[0] ** 2)
     assert hooks.depth(model.net) == places
     whole = model(images)
     for place in range(1, places + 1):
-        with feature_drop.inside(model, place, drawn, "zero_75"):
+        with feature_drop.inside(model, place, keys(len(images)), "zero_75"):
             found.append(model(images))
     assert all(not torch.equal(logits, whole) for logits in found)
     assert torch.equal(model(images), whole)
@@ -195,34 +201,56 @@ def test_what_a_network_does_not_have_is_refused():
     assert random_drop.refuses(cnn, 0.5, "4x4_mean") is None
     assert random_drop.refuses(vit, 0.5, "4x4_removed") is None
     assert "its 4x4 tokens do not divide 14x14 tiles" in random_drop.refuses(vit, 0.5, "14x14_removed")
+    assert random_drop.refuses(vit, 1, "4x4_removed") is None  # the class token is left
+    vit.net.global_pool = "avg"
+    assert "it averages its patch tokens" in random_drop.refuses(vit, 1, "4x4_removed")
 
 
-@pytest.mark.parametrize("name", ["eva02_tiny_patch14_224", "beit_base_patch16_224"])
+@pytest.mark.parametrize("name", ["eva02_tiny_patch14_224", "beit_base_patch16_224", "tnt_s_patch16_224"])
 @torch.no_grad()
 def test_other_transformers_lose_tokens_in_their_blocks(name):
     model = models.Model(timm.create_model(name, depth=2, num_classes=5).eval())
-    images, drawn, seen = pictures(model, 1), noise(1), []
+    images, seen, positions = pictures(model, 1), [], 256 if name.startswith("eva") else 196
     assert hooks.depth(model.net) == 2
-    watch = model.net.blocks[1].norm1.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    with feature_drop.inside(model, 2, drawn, "zero_50"):
+    assert feature_drop.refuses(model, 2, "zero_50") is None
+    place = 1 if name.startswith("tnt") else 0
+    with feature_drop.inside(model, 2, keys(1), "zero_50"):
+        watch = model.net.blocks[1].register_forward_pre_hook(lambda m, inputs: seen.append(inputs[place]))
         model(images)
     watch.remove()
-    zero = (seen[0][0] == 0).all(1)
-    positions, prefix = int(np.prod(model.grid)), model.net.num_prefix_tokens
-    assert set(zero.nonzero()[:, 0].tolist()) == {
-        prefix + place for place in smallest(drawn[0], 0.5, positions)
-    }
+    zero = (seen[-1][0] == 0).all(1).nonzero()[:, 0].tolist()
+    assert set(zero) == {1 + place for place in smallest(noise(1)[0], 0.5, positions)}
     assert (feature_drop.refuses(model, 1, "mask_50") is None) == name.startswith("eva")
 
 
-def test_features_that_are_no_map_are_refused():
-    model = models.Model(timm.create_model("mixer_s32_224").eval())
-    model.net.feature_info = [{"module": "blocks.0"}]
-    with (
-        pytest.raises(ValueError, match="MlpMixer has no feature maps whose places could be zeroed"),
-        feature_drop.inside(model, 1, noise(1), "zero_50"),
-    ):
-        model(pictures(model, 1))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mixer_s32_224",
+        "coat_tiny",
+        "volo_d1_224",
+        "pvt_v2_b0",
+        "cait_xxs24_224",
+        "pit_ti_224",
+        "twins_pcpvt_small",
+    ],
+)
+def test_networks_whose_features_cannot_be_zeroed_by_place_are_refused(name):
+    model = models.Model(timm.create_model(name).eval())
+    assert feature_drop.refuses(model, 0, "zero_50") is None
+    assert type(model.net).__name__ in feature_drop.refuses(model, 1, "zero_50")
+
+
+@torch.no_grad()
+def test_a_map_may_have_more_places_than_the_image_has_pixels():
+    model = models.Model(timm.create_model("resnet10t", **RESNET).eval(), (64, 64))
+    view = View(Dataset(3, 8, 8), "set", "feature_drop", "zero_50")
+    batch, single = view.batch(0, 3), view.batch(2, 3)
+    with view.inside(batch, 1, 0, model):
+        together = model(batch.images)
+    with view.inside(single, 1, 0, model):
+        assert torch.allclose(model(single.images)[0], together[2], atol=1e-5)
+    assert not torch.allclose(model(batch.images), together, atol=1e-3)
 
 
 # ---- tokens that are not there ----

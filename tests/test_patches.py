@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import runpy
+import tempfile
 
 import numpy as np
 import pytest
@@ -147,9 +148,12 @@ def model():
     return model.eval().requires_grad_(False)
 
 
-def crafted(model, steps=40, shares=(0.25,), seeds=(0,), perturbation="adversarial_patch", data=None):
+def crafted(
+    model, steps=40, shares=(0.25,), seeds=(0,), perturbation="adversarial_patch", data=None, store=None
+):
     view = views.View(data or Hues(60, seed=2), "crafting", perturbation, "a_model")
-    return patches.craft(view, model, shares, seeds, steps, 16)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        return patches.craft(view, model, shares, seeds, steps, 16, store or elsewhere)
 
 
 def accuracy(model, patch, share=0.25, perturbation="adversarial_patch", batch_images=200):
@@ -379,3 +383,12 @@ def test_the_curves_are_of_the_white_box_and_of_noise(built):
         "shapes · aligned to tokens": True,
         "shapes · any place · noise": False,
     }
+
+
+def test_a_patch_that_is_kept_is_not_crafted_again(model, tmp_path, monkeypatch):
+    first = crafted(model, steps=2, store=tmp_path)
+    monkeypatch.setattr(patches, "ascend", None)
+    again = crafted(model, steps=2, store=tmp_path)
+    assert [*again] == [*first] == ["0.25/0"] and torch.equal(again["0.25/0"], first["0.25/0"])
+    with pytest.raises(TypeError):
+        crafted(model, steps=2, seeds=(0, 1), store=tmp_path)

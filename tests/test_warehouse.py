@@ -470,4 +470,23 @@ def test_a_strip_of_the_clean_level_alone_is_in_no_figure(study):
     ],
 )
 def test_variants_are_told_in_words(built, variant, words):
-    assert rows(built, f"SELECT in_words('{variant}') AS words") == [{"words": words}]
+    sql = f"SELECT in_words('any', '{variant}') AS words"
+    assert rows(built, sql) == [{"words": words}]
+
+
+def test_names_of_models_stay_as_they_are(built):
+    sql = "SELECT in_words('adversarial_patch', 'resnet_50') AS words"
+    assert rows(built, sql) == [{"words": "resnet_50"}]
+
+
+def test_models_are_not_compared_under_a_patch_that_was_crafted_on_one_of_them(tmp_path):
+    models = {"vit": "transformer", "other": "transformer", "cnn": "convolution"}
+    strips = {("adversarial_patch", model): ("patch", [0, 0.25]) for model in models}
+    strips |= {("adversarial_patch_aligned", "other"): ("patch", [0, 0.25])}
+    built = Study(tmp_path, models, strips=strips), Study(tmp_path, models, strips=strips).build()
+    found = rows(built, "SELECT model, variant FROM comparisons ORDER BY ALL")
+    assert found == [{"model": "vit", "variant": "other"}, {"model": "other", "variant": "vit"}][::-1]
+    found = rows(
+        built, "SELECT DISTINCT model, variant FROM accuracy WHERE difference IS NOT NULL ORDER BY ALL"
+    )
+    assert found == [{"model": "other", "variant": "vit"}, {"model": "vit", "variant": "other"}]

@@ -6,7 +6,8 @@ one and over the seeds. Both models see the very same images, dropped tiles, noi
 are compared one by one, which makes the intervals much narrower than those of two accuracies. Bars are 95 %
 adjusted Wald intervals (Bonett and Price 2012) over images. The intervals are not corrected for the number
 of rows. An attack that looks at the model finds other images for each; there the images are the same only
-before the attack. The differences of single levels stand in the tables of the figures above.
+before the attack. Adversarial patches are compared only where they were crafted on a third model. The
+differences of single levels stand in the tables of the figures above.
 """
 
 import altair as alt

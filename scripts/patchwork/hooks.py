@@ -14,15 +14,21 @@ def is_transformer(net):
 
 
 def token_blocks(net):
-    """The blocks of a network that all of its tokens pass (ViT, BEiT, EVA and others); [] if it has none."""
-    tokens = hasattr(net, "num_prefix_tokens") and hasattr(net, "patch_embed")
-    return list(getattr(net, "blocks", [])) if tokens else []
+    """The blocks that a network's class token passes with all patch tokens (ViT, BEiT, EVA, TNT), and which
+    of a block's inputs they are: (list of modules, index); ([], 0) for any other network."""
+    from timm.models import beit, eva, tnt, vision_transformer, vision_transformer_relpos
+
+    if isinstance(net, tnt.TNT):
+        return list(net.blocks), 1  # after the pixels within the patches
+    relative = vision_transformer_relpos.VisionTransformerRelPos
+    alike = isinstance(net, (vision_transformer.VisionTransformer, relative, beit.Beit, eva.Eva))
+    return (list(net.blocks) if alike else []), 0
 
 
 def masks_keys(net):
     """Whether the attention of a network's blocks can be told what to attend to."""
-    blocks = token_blocks(net)
-    return bool(blocks) and "attn_mask" in inspect.signature(blocks[0].attn.forward).parameters
+    blocks, place = token_blocks(net)
+    return not place and bool(blocks) and "attn_mask" in inspect.signature(blocks[0].attn.forward).parameters
 
 
 @contextlib.contextmanager
@@ -63,14 +69,34 @@ def stages(net):
     if not listed:
         return [], None
     entered = listed if listed[0].endswith(".0") else listed[1:]
-    return [net.get_submodule(name) for name in entered], net.get_submodule(listed[-1])
+    try:
+        return [net.get_submodule(name) for name in entered], net.get_submodule(listed[-1])
+    except AttributeError:  # some networks list names that are no modules
+        return [], None
 
 
 def depth(net):
     """How many places `zeroed` can take: the blocks of a vision transformer; of others the stages, and one
     more where features leave the last."""
     entered, _ = stages(net)
-    return len(token_blocks(net)) or (len(entered) + 1 if entered else 0)
+    return len(token_blocks(net)[0]) or (len(entered) + 1 if entered else 0)
+
+
+@torch.no_grad()
+def problem(model, place):
+    """Why `zeroed` cannot be done at a place of a network, in words, or None. Tried on one black image."""
+    asked = []
+
+    def choose(positions):
+        asked.append(positions)
+        return torch.zeros(1, positions, dtype=torch.bool, device=model.mean.device)
+
+    try:
+        with zeroed(model, place, choose):
+            model(torch.zeros(1, 3, *model.size, device=model.mean.device))
+    except ValueError as error:
+        return str(error)
+    return None if asked else f"{type(model.net).__name__} does not pass its place {place} on its way"
 
 
 def zeroed(model, place, choose):
@@ -81,23 +107,25 @@ def zeroed(model, place, choose):
     of its channels. Raises ValueError in the forward pass of a network whose features are neither.
     """
     net = model.net
-    if blocks := token_blocks(net):
+    blocks, which = token_blocks(net)
+    if blocks:
 
         def zero(module, inputs):
-            (tokens, *rest), prefix = inputs, net.num_prefix_tokens
+            tokens, prefix = inputs[which], getattr(net, "num_prefix_tokens", 1)
             kept = ~choose(tokens.shape[1] - prefix)
             kept = torch.cat([kept.new_ones(len(kept), prefix), kept], 1)
-            return (tokens * kept[..., None], *rest)
+            return (*inputs[:which], tokens * kept[..., None], *inputs[which + 1 :])
 
         return hooked([blocks[place - 1].register_forward_pre_hook(zero)])
 
     rows = 1 if getattr(net, "output_fmt", "NCHW") == "NHWC" else 2
 
     def zero_map(features):
-        if features.ndim != 4:
+        size = features.shape[rows : rows + 2] if isinstance(features, torch.Tensor) else []
+        if len(size) < 2 or features.ndim != 4 or size[0] != size[1]:  # images are square
             raise ValueError(f"{type(net).__name__} has no feature maps whose places could be zeroed")
-        size = features.shape[rows : rows + 2]
-        kept = ~choose(size.numel()).view(-1, *size)
+        kept = ~choose(size.numel())
+        kept = kept.view(len(kept), *size)
         return features * kept.unsqueeze(3 if rows == 1 else 1)
 
     entered, left = stages(net)

@@ -8,12 +8,14 @@ is evaluated.
 
 import logging
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
-from patchwork import jobs, noise
+from patchwork import files, jobs, noise
 from patchwork.views import Batch
 
 LEARNING_RATE = 0.3  # in units of pixels in [0, 1], so that few steps take a pixel all the way
@@ -93,8 +95,10 @@ def start(share, seed, height, width, device):
     return noise.uniform(keys, 3 * side**2).float().view(3, side, side)
 
 
-def craft(view, model, shares, seeds, steps, batch_images):
+def craft(view, model, shares, seeds, steps, batch_images, store):
     """A patch of every share (above 0) for every seed: {key: float32 [3, side, side] in [0, 1]}, on the CPU.
+    Only those that are not in the folder `store` are crafted: a GPU would not make the same patch again, and
+    a job that was killed goes on with what it has.
 
     view: views.View of the images to craft on and of the perturbation that pastes. model: models.Model, on
     the device of the view. Each patch begins as noise and takes `steps` steps of Adam that raise the
@@ -113,8 +117,12 @@ def craft(view, model, shares, seeds, steps, batch_images):
     with jobs.progress(total=len(shares) * len(seeds) * steps, unit="step") as bar:
         for share in shares:
             for seed in seeds:
-                patch = ascend(view, model, rows, share, seed, steps, batch_images, bar.update)
-                found[key(share, seed)] = patch.detach().cpu()
+                kept = Path(store, f"{share:g}-{seed}.safetensors")
+                if not kept.exists():
+                    patch = ascend(view, model, rows, share, seed, steps, batch_images, bar.update)
+                    with files.whole(kept) as temporary:
+                        save_file({"patch": patch.detach().cpu()}, temporary)
+                found[key(share, seed)] = load_file(kept)["patch"]
     return found
 
 

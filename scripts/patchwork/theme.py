@@ -67,6 +67,9 @@ def curves(cells, title, x, tooltip=(), columns=PANEL_COLUMNS):
     """
     chosen = alt.selection_point(fields=["model"], bind="legend")
     base: Any = alt.Chart(cells).encode(x=x, color=colour(cells))
+    # A field that rows lack would be told as NaN.
+    compared = [alt.Tooltip("difference:Q", title="to the reference", format="+.1%")]
+    compared *= "difference" in cells.column_names
     y = alt.Y("top1:Q", title="top-1 accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
     spread = base.transform_filter("isValid(datum.seed_spread)").transform_calculate(
         below="datum.top1 - datum.seed_spread", above="datum.top1 + datum.seed_spread"
@@ -96,7 +99,7 @@ def curves(cells, title, x, tooltip=(), columns=PANEL_COLUMNS):
                 alt.Tooltip("top1:Q", title="top-1", format=".1%"),
                 alt.Tooltip("interval:N", title="95 % interval"),
                 alt.Tooltip("seed_spread:Q", title="spread over seeds", format=".2%"),
-                alt.Tooltip("difference:Q", title="to the reference", format="+.1%"),
+                *compared,
                 alt.Tooltip("images:Q", format=","),
                 alt.Tooltip("seeds:Q"),
             ],

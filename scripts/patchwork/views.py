@@ -62,8 +62,9 @@ class View:
     def noise(self, batch, seed):
         """The random numbers of a batch under a seed: float64 [N, NOISE], or None.
 
-        NOISE is a number, "pixels" for as many as an image has pixels, or "values" for three times as many.
-        Perturbations of the same NOISE_NAME (their own name if they have none) draw the same numbers.
+        NOISE is a number, "pixels" for as many as an image has pixels, "values" for three times as many, or
+        "keys" for the images' keys themselves, int64 [N], from which noise.uniform draws. Perturbations of
+        the same NOISE_NAME (their own name if they have none) draw the same numbers.
         """
         count = getattr(self.module, "NOISE", None)
         if count is not None and seed not in batch.drawn:
@@ -71,7 +72,8 @@ class View:
             count = {"pixels": image[0].numel(), "values": image.numel()}.get(count, count)
             name = getattr(self.module, "NOISE_NAME", self.perturbation)
             keys = [noise.key(seed, self.dataset, path, name) for path in batch.paths]
-            batch.drawn[seed] = noise.uniform(torch.tensor(keys, device=self.device), count)
+            keys = torch.tensor(keys, device=self.device)
+            batch.drawn[seed] = keys if count == "keys" else noise.uniform(keys, count)
         return batch.drawn.get(seed)
 
     def call(self, function, batch, level, seed, **more):

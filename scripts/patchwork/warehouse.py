@@ -68,6 +68,8 @@ def build(path, given, asked, reference, saliency, marts, checks, threads, memor
         db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
         name_sources(db)
         db.execute("SET VARIABLE reference = ?", [reference])
+        db.execute("CREATE TABLE outputs (dataset VARCHAR, outputs INT)")
+        db.executemany("INSERT INTO outputs VALUES (?, ?)", [outputs(path) for path in given["indexes"]])
         db.execute("CREATE TABLE computations (computed_with VARCHAR)")
         db.executemany(
             "INSERT INTO computations VALUES (?)", [[words] for words in computations(given["predictions"])]
@@ -105,6 +107,12 @@ def foreground_scores(paths):
         scores = pq.read_table(path)
         tables.append(scores.add_column(0, "dataset", [[path.stem] * len(scores)]).cast(FOREGROUND))
     return pa.concat_tables(tables)
+
+
+def outputs(index):
+    """A dataset and the number of classes that its models tell apart, from its index."""
+    metadata = pq.read_schema(index).metadata or {}
+    return [Path(index).stem, len(json.loads(metadata.get(b"classes", b"[]")))]
 
 
 def computations(predictions):

@@ -4,10 +4,12 @@ Source: appendix C, Tables 6 and 7 of the paper. A level is a block of a vision 
 CNN, counted from 1; `zero` variants set floor(share * positions) of its patch tokens, or of the places of its
 feature map, to 0, as the authors' code does for transformers (for CNNs it draws each place by itself, here
 the number is exact); the class token stays. `mask` variants hide the same tokens from the attention of that
-block instead. The last level of a CNN is where features leave the last stage.
+block instead. Stages are those that timm's feature_info lists; the last level of a CNN is where features
+leave the last one.
 """
 
 from patchwork import grids, hooks
+from patchwork import noise as numbers
 
 FAMILY = "lesion"
 AXIS = "block or stage"
@@ -15,7 +17,7 @@ LEVELS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
 RANGE = [0, 96]
 VARIANTS = ["zero_25", "zero_50", "zero_75", "mask_25", "mask_50", "mask_75"]
 MODEL = True
-NOISE = "pixels"
+NOISE = "keys"
 
 
 def inside(model, level, noise, variant):
@@ -31,9 +33,12 @@ def inside(model, level, noise, variant):
 
 
 def chosen(noise, positions, variant):
-    """The positions that are taken away: bool [N, positions]; a larger share takes all of a smaller one."""
+    """The positions that are taken away: bool [N, positions]; a larger share takes all of a smaller one.
+
+    noise: the keys of the images, int64 [N]: a feature map may have more places than an image has pixels.
+    """
     share = int(variant.split("_")[1]) / 100
-    return grids.lowest(noise[:, :positions], grids.count(share, positions))
+    return grids.lowest(numbers.uniform(noise, positions), grids.count(share, positions))
 
 
 def apply(images):
@@ -59,4 +64,4 @@ def refuses(model, level, variant):
         return f"{name} has no attention whose keys could be masked"
     if level not in range(1, places + 1):
         return f"{name} has {places} blocks or stages to take features from, no {level:g}"
-    return None
+    return hooks.problem(model, int(level))

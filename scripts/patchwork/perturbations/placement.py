@@ -1,8 +1,8 @@
 """Placement: the whole image, made small, in one corner of a black canvas.
 
 Source: appendix F, Table 8 of the paper ("dynamic receptive field"): 128 of 224 pixels. Four sevenths of the
-side are taken, rounded down to a multiple of 8 pixels so that the picture keeps to the grid of tokens of 8 or
-16 pixels.
+side are taken, rounded down to a multiple of 8 pixels, so that the picture keeps to a grid of tokens of 8
+pixels, and of 16 at 224.
 """
 
 from torch.nn.functional import interpolate, pad

@@ -59,4 +59,6 @@ def refuses(model, level, variant):
     rows, columns = grids.parse(variant)
     if model.grid[0] % rows or model.grid[1] % columns:
         return f"its {model.grid[0]}x{model.grid[1]} tokens do not divide {rows}x{columns} tiles"
+    if grids.count(level, rows * columns) == rows * columns and model.net.global_pool != "token":
+        return "it averages its patch tokens, of which none would be left"
     return None
