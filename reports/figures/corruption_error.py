@@ -4,7 +4,8 @@ A row is a model, a column is a corruption of ImageNet-C (Hendrycks and Dietteri
 number is its corruption error CE: the top-1 error, summed over severities, in percent of the error that the
 normaliser makes under the same. So 100 is as bad as the normaliser, and less is better. On the classes of
 ImageNet the normaliser is AlexNet with its published errors, which are of the whole validation set; on any
-other dataset it is the model that all others are compared with. Colour says the same as the number.
+other dataset it is the model that all others are compared with; where that one hardly errs at all, CE means
+little. Colour says the same as the number.
 
 The first column, mCE, is the mean over the 15 corruptions of ImageNet-C, all five severities of each. If not
 all of them were run, it is the mean over those that were, and the column says how many; such a mean is

@@ -124,7 +124,7 @@ def zeroed(model, place, choose):
         size = features.shape[rows : rows + 2] if isinstance(features, torch.Tensor) else []
         if len(size) < 2 or features.ndim != 4 or size[0] != size[1]:  # images are square
             raise ValueError(f"{type(net).__name__} has no feature maps whose places could be zeroed")
-        kept = ~choose(size.numel())
+        kept = ~choose(size[0] * size[1])
         kept = kept.view(len(kept), *size)
         return features * kept.unsqueeze(3 if rows == 1 else 1)
 
