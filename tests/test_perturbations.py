@@ -6,16 +6,18 @@ Below that, each perturbation against an independent implementation: one image a
 import importlib
 import math
 import tempfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import timm
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from conftest import PERTURBATIONS
-from patchwork import catalogue, patches, sheets
+from patchwork import catalogue, models, patches, sheets
 from patchwork.views import View
 
 ENTRIES = catalogue.catalogue(PERTURBATIONS)
@@ -45,6 +47,7 @@ class Tokens:
     """
 
     grid = (7, 7)
+    net = SimpleNamespace(num_classes=4)
 
     def __call__(self, pixels):
         waves = torch.sin(40 * pixels).mean((2, 3))
@@ -52,6 +55,9 @@ class Tokens:
 
 
 MODEL = Tokens()
+# One that features can be taken from, in twelve blocks.
+SMALL = {"img_size": 28, "patch_size": 4, "embed_dim": 4, "depth": 12, "num_heads": 1, "mlp_ratio": 1}
+BLOCKS = models.Model(timm.create_model("vit_tiny_patch16_224", **SMALL).eval())
 
 
 def made_up(name, height, width):
@@ -73,10 +79,10 @@ def seen(name, data, level, seed=0, first=0, last=None):
     last = len(data.paths) if last is None else last
     needs = ENTRIES[name.split("/")[0]].get("needs", [])
     view.arrays = {need: getattr(data, need) for need in needs if hasattr(data, need)}
-    batch = view.batch(first, last)
-    _, dropped = view.perturb(batch, level, seed, MODEL)
+    batch, model = view.batch(first, last), BLOCKS if name.startswith("feature_drop") else MODEL
+    _, dropped = view.perturb(batch, level, seed, model)
     lost = torch.zeros(last - first) if dropped is None else dropped.float().mean((1, 2, 3))
-    return sheets.see(view, batch, level, seed, MODEL), lost
+    return sheets.see(view, batch, level, seed, model), lost
 
 
 def drawn(name, data, seed=0):
