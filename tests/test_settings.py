@@ -285,7 +285,12 @@ MISTAKES = {
 
 
 # Where what is told stands, in lines after the change.
-AWAY = {"weights from two places": -3, "a hash that is none": 1, "an entry that is no name": -1}
+AWAY = {
+    "a grid finer than the pixels": 17,
+    "weights from two places": -3,
+    "a hash that is none": 1,
+    "an entry that is no name": -1,
+}
 
 # A misspelt key is often a missing one, too.
 ALSO_MISSING = {"a misspelt section", "a misspelt key of a dataset", "a misspelt key of a study"}
