@@ -12,9 +12,11 @@ HERE = os.path.relpath(Path(workflow.current_basedir.get_path_or_uri(secret_free
 sys.path.insert(0, f"{HERE}/scripts")
 
 from patchwork import settings
+from patchwork import runs as trainings
 from patchwork.catalogue import catalogue, cells, variants
 from patchwork.urls import is_url
 
+RECIPES = yaml.safe_load(Path(HERE, "rules/recipes.yaml").read_text())
 REPLACED = workflow.config_settings.replace_workflow_config
 CONFIG_FILES = workflow.overwrite_configfiles if REPLACED else workflow.configfiles[::-1]
 
@@ -27,13 +29,16 @@ try:
         yaml.safe_load(Path(HERE, "rules/config.schema.yaml").read_text()),
         CONFIG_FILES,
         perturbations,
+        RECIPES,
     )
 except ValueError as error:
     raise WorkflowError(str(error))
 validate(config, "config.schema.yaml")  # fills in the defaults
 perturbations = settings.with_chosen(perturbations, config.get("levels", {}), config.get("settings", {}))
 
-datasets, models, runs = config["datasets"], config["models"], config.get("runs", {})
+datasets, models = config["datasets"], config["models"]
+recipes = RECIPES | config.get("recipes", {})
+runs = {name: trainings.resolve(run, recipes) for name, run in config.get("runs", {}).items()}
 compute, seeds = config["compute"], [int(seed) for seed in config["seeds"]]  # 1.0 is a whole number to YAML
 asked = settings.asked(config, perturbations)
 families = {strip["family"] for strip in asked}
@@ -69,16 +74,20 @@ def needing(need):
 
 
 attacks, salient = needing("patches"), needing("saliency")
-asked_models = sorted(
-    {strip["model"] for strip in asked}
-    | {attack["variant"] for attack in attacks}
-    | {config["saliency"]["model"] for _ in salient}
-)
-asked_runs = sorted({models[name]["run"] for name in asked_models if "run" in models[name]})
 crafting = [config["patches"]["data"]] if attacks else []
-asked_folders = sorted(
-    {strip["dataset"] for strip in asked} | {runs[run]["data"] for run in asked_runs} | {*crafting}
+needed = trainings.reach(
+    config,
+    {
+        *(("models", strip["model"]) for strip in asked),
+        *(("models", attack["variant"]) for attack in attacks),
+        *(("models", config["saliency"]["model"]) for _ in salient),
+        *(("datasets", strip["dataset"]) for strip in asked),
+        *(("datasets", dataset) for dataset in crafting),
+    },
 )
+asked_models = sorted(name for kind, name in needed if kind == "models")
+asked_runs = sorted(name for kind, name in needed if kind == "runs")
+asked_folders = sorted(name for kind, name in needed if kind == "datasets")
 
 
 wildcard_constraints:

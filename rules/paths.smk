@@ -81,7 +81,22 @@ def weights(name):
 def checkpoints(run):
     """The checkpoints of a run, one at the end of each stage."""
     epochs, stage = runs[run]["epochs"], runs[run]["stage"]
-    return [f"results/checkpoints/{run}/{epoch}.pt" for epoch in [*range(stage, epochs, stage), epochs]]
+    return [f"results/checkpoints/{run}/{epoch}.pt" for epoch in range(stage, epochs + 1, stage)]
+
+
+def helping_models(run):
+    """The models that a run learns from or starts from, by key."""
+    return {key: runs[run][key] for key in ("teacher", "initial") if key in runs[run]}
+
+
+def training_inputs(wildcards):
+    """What a run reads beside its images: held-out images, and weights of other models."""
+    held_out = runs[wildcards.run].get("held_out")
+    packed = {
+        "held_out": f"results/images/{held_out}.npy",
+        "held_out_index": f"results/images/{held_out}.parquet",
+    }
+    return (packed if held_out else {}) | {k: weights(m) for k, m in helping_models(wildcards.run).items()}
 
 
 def everything():
@@ -93,6 +108,7 @@ def everything():
         *paths("results/images/{dataset}.parquet"),
         *(patch_images(kind) for kind in ("npy", "parquet") if crafting),
         *(checkpoints(run)[-1] for run in asked_runs),
+        *(f"results/trainings/{run}.parquet" for run in asked_runs),
         *(weights(model) for model in asked_models),
         *(file for strip in asked for file in needs(strip).values()),
         *paths("results/foreground/{dataset}.parquet", salient),

@@ -1,6 +1,7 @@
 rule train_stage:
-    """Some epochs of a run, from the checkpoint of the stage before: what a job loses is one stage."""
+    """Some epochs of a run, from the checkpoint of the stage before: what a job loses is minutes."""
     input:
+        unpack(training_inputs),
         folder=lambda w: ancient(image_folder(runs[w.run]["data"])),
         classes=lambda w: datasets[runs[w.run]["data"]].get("classes", []),
         resume=previous,
@@ -19,8 +20,10 @@ rule train_stage:
         origin=lambda w: run_origin(w.run),
         run=lambda w: runs[w.run],
         model=lambda w: facts(models[runs[w.run]["model"]]),
+        helpers=lambda w: {key: facts(models[name]) for key, name in helping_models(w.run).items()},
         data=lambda w: facts(datasets[runs[w.run]["data"]]),
-        compute={key: compute[key] for key in ("device", "dtype")},
+        store=lambda w: f"results/unfinished/{w.run}-{w.epoch}-{run_origin(w.run)}.pt",
+        compute=training_compute,
     script:
         "../scripts/train_stage.py"
 
@@ -55,11 +58,13 @@ rule craft_patch:
 
 
 rule export_weights:
-    """The weights of the last checkpoint of a run, without its optimizer."""
+    """The weights at the end of a run, what they are, and how they came about."""
     input:
         lambda w: checkpoints(w.run)[-1],
     output:
-        "results/weights/trained/{run}.safetensors",
+        weights="results/weights/trained/{run}.safetensors",
+        facts="results/weights/trained/{run}.json",
+        metrics="results/trainings/{run}.parquet",
     log:
         "logs/export_weights/{run}.log",
     benchmark:
@@ -69,5 +74,6 @@ rule export_weights:
     params:
         code=program("export_weights.py"),
         origin=lambda w: run_origin(w.run),
+        facts=lambda w: run_facts(w.run),
     script:
         "../scripts/export_weights.py"

@@ -1,11 +1,11 @@
-"""The last checkpoint of a run to weights that models.build reads."""
+"""The last checkpoint of a run to weights that models.build reads, what they are, and metrics."""
 
 from patchwork import jobs
 
 jobs.start(snakemake)
 
-from patchwork import files, models, training
+from patchwork import checkpoints, exporting
 
-checkpoint = training.load(snakemake.input[0])
-with files.whole(snakemake.output[0]) as path:
-    models.save(path, checkpoint["model"], classes=checkpoint["classes"])
+params, output = snakemake.params, snakemake.output
+checkpoint = checkpoints.load(snakemake.input[0], params.origin)
+exporting.export(checkpoint, params.facts, output.weights, output.facts, output.metrics)

@@ -3,22 +3,34 @@
 from patchwork import jobs
 
 jobs.start(snakemake)
+jobs.start_processes(snakemake)
 
-from patchwork import files, models, training
+from patchwork import checkpoints, models, packed, training
 
-params, resume = snakemake.params, snakemake.input.resume
-checkpoint = training.train_stage(
-    params.model,
-    snakemake.input.folder,
-    snakemake.wildcards.run,
-    params.run,
-    int(snakemake.wildcards.epoch),
-    classes=snakemake.input.get("classes"),
-    images=params.data.get("images"),
-    resume=training.load(resume[0]) if resume else None,
-    device=models.device(params.compute),
-    dtype=params.compute["dtype"],
-    workers=snakemake.threads - 1,
-)
-with files.whole(snakemake.output[0]) as path:
-    training.save(path, checkpoint)
+given, params = snakemake.input, snakemake.params
+held_out = given.get("held_out") and packed.Packed(given.held_out, given.held_out_index)
+with training.joined_processes(params.compute):
+    run = training.Training(
+        params.model,
+        given.folder,
+        snakemake.wildcards.run,
+        params.run,
+        compute=params.compute,
+        classes=given.get("classes"),
+        images=params.data.get("images"),
+        origin=params.origin,
+        held_out=held_out,
+        teacher=given.get("teacher") and models.build(params.helpers["teacher"], given.teacher),
+        initial=given.get("initial") and (models.load(given.initial)[0], given.initial),
+        workers=snakemake.threads - 1,
+    )
+    keeper = checkpoints.Keeper(params.store)
+    resume = keeper.found(params.origin) or (
+        checkpoints.load(given.resume[0], params.origin) if given.resume else None
+    )
+    if resume:
+        run.resume(resume)
+    run.run(int(snakemake.wildcards.epoch), keeper)
+    if training.rank() == 0:
+        checkpoints.save(snakemake.output[0], run.checkpoint())
+        keeper.done()

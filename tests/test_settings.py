@@ -8,6 +8,7 @@ from patchwork import settings
 from patchwork.catalogue import catalogue, cells, variants
 
 SCHEMA = yaml.safe_load((ROOT / "rules/config.schema.yaml").read_text())
+RECIPES = yaml.safe_load((ROOT / "rules/recipes.yaml").read_text())
 ENTRIES = variants(catalogue(PERTURBATIONS))
 
 GOOD = """\
@@ -49,7 +50,7 @@ def problems(tmp_path, *changes):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     try:
-        settings.check(yaml.safe_load(text), SCHEMA, [path], ENTRIES)
+        settings.check(yaml.safe_load(text), SCHEMA, [path], ENTRIES, RECIPES)
     except ValueError as error:
         return [line.replace(f"{tmp_path}/", "") for line in str(error).splitlines()]
     return []
@@ -67,7 +68,9 @@ def test_a_good_config_has_no_problem(tmp_path):
 @pytest.mark.parametrize("name", ["config.yaml", "config/sample.yaml"])
 def test_the_configs_that_come_with_the_workflow_are_good(name):
     config = yaml.safe_load((ROOT / name).read_text())
-    settings.check(config, SCHEMA, [ROOT / name], variants(catalogue(PERTURBATIONS), config["models"]))
+    settings.check(
+        config, SCHEMA, [ROOT / name], variants(catalogue(PERTURBATIONS), config["models"]), RECIPES
+    )
 
 
 # (what is changed, into what, the key that is told, words of the message)
@@ -157,6 +160,60 @@ MISTAKES = {
         "data: draw",
         "runs.first.data: 'draw' is not known",
         ["mean 'drawn'?"],
+    ),
+    "an unknown teacher": (
+        "{model: mine,",
+        "{teacher: dit, model: mine,",
+        "runs.first.teacher: 'dit' is not known",
+        ["mean 'deit'?"],
+    ),
+    "unknown initial weights": (
+        "{model: mine,",
+        "{initial: mne, model: mine,",
+        "runs.first.initial: 'mne' is not known",
+        ["mean 'mine'?"],
+    ),
+    "unknown held-out images": (
+        "{model: mine,",
+        "{held_out: photo, model: mine,",
+        "runs.first.held_out: 'photo' is not known",
+        ["mean 'photos'?"],
+    ),
+    "an unknown recipe": (
+        "{model: mine,",
+        "{recipe: diet, model: mine,",
+        "runs.first.recipe: 'diet' is not known",
+        ["mean 'deit'?"],
+    ),
+    "a run that is told too little": (
+        "epochs: 2, stage: 1,",
+        "epochs: 2,",
+        "runs.first is told no stage",
+        ["give it, or a `recipe`"],
+    ),
+    "a stage that does not divide the epochs": (
+        "epochs: 2, stage: 1,",
+        "epochs: 5, stage: 2,",
+        "runs.first.stage: 2 does not divide the 5 epochs",
+        [],
+    ),
+    "a run that is its own teacher": (
+        "{model: mine,",
+        "{teacher: mine, model: mine,",
+        "models.mine stands on itself",
+        ["follow its run"],
+    ),
+    "labels for what learns without": (
+        "{model: mine,",
+        "{dino: {}, held_out: drawn, model: mine,",
+        "runs.first learns without labels",
+        ["no `held_out`"],
+    ),
+    "a strange kind of distillation": (
+        "{model: mine,",
+        "{distillation: {kind: firm}, model: mine,",
+        "runs.first.distillation.kind: 'firm' is not one of ['hard', 'soft']",
+        [],
     ),
     "a share above one": (
         "[0, 0.5]",
@@ -334,11 +391,11 @@ def test_a_key_is_told_from_the_file_that_decides_it(tmp_path):
     (tmp_path / "second.yaml").write_text("# own\n\nseeds: [x]\n")
     config = yaml.safe_load(GOOD) | {"seeds": ["x"]}
     with pytest.raises(ValueError, match=r"second\.yaml, line 3: seeds\.0: 'x' is not of type"):
-        settings.check(config, SCHEMA, [tmp_path / "first.yaml", tmp_path / "second.yaml"], ENTRIES)
+        settings.check(config, SCHEMA, [tmp_path / "first.yaml", tmp_path / "second.yaml"], ENTRIES, RECIPES)
     (tmp_path / "second.yaml").write_text("# nothing of its own\n")
     config = yaml.safe_load(GOOD) | {"seeds": ["x"]}  # as by --config
     with pytest.raises(ValueError, match="seeds"):
-        settings.check(config, SCHEMA, [tmp_path / "second.yaml"], ENTRIES)
+        settings.check(config, SCHEMA, [tmp_path / "second.yaml"], ENTRIES, RECIPES)
 
 
 # ---- what is asked ----

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 WATCH_SECONDS = 1
+STARTED = "PATCHWORK_PROCESSES"  # in the environment of processes that torchrun has started
 
 # M_MMAP_MAX: no pieces outside the heap; M_TRIM_THRESHOLD: it never shrinks; M_TOP_PAD: it grows by 64 MB.
 MALLOPT = {-4: 0, -1: -1, -2: 1 << 26}
@@ -35,14 +36,15 @@ def start(snakemake):
 
     Call it before torch or numpy is imported: their thread pools read the environment once.
     """
+    threads = max(1, snakemake.threads // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
-        os.environ[f"{library}_NUM_THREADS"] = str(snakemake.threads)
+        os.environ[f"{library}_NUM_THREADS"] = str(threads)
     global terminal
     keep_memory()
     terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w") as opened:
+    with open(log, "a" if STARTED in os.environ else "w") as opened:
         sys.stdout.flush()
         sys.stderr.flush()
         os.dup2(opened.fileno(), sys.stdout.fileno())
@@ -51,6 +53,19 @@ def start(snakemake):
     job = " ".join([snakemake.rule, *snakemake.wildcards])
     sys.excepthook = lambda kind, error, trace: report(job, log, kind, error, trace)
     threading.Thread(target=end_with_snakemake, args=[snakemake_process()], daemon=True).start()
+
+
+def start_processes(snakemake):
+    """Run the script once more in as many processes as the job has GPUs, by torchrun, if that is more than
+    one.
+
+    Each of them comes here again and goes on; this process becomes torchrun's and does not return.
+    """
+    processes = snakemake.resources.get("gpu", 0)
+    if processes > 1 and STARTED not in os.environ:
+        os.environ[STARTED] = "yes"
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        os.execv(sys.executable, [sys.executable, *torchrun, sys.argv[0]])
 
 
 def report(job, log, kind, error, trace):

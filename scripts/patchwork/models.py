@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import os
 
 import safetensors
 import safetensors.torch
@@ -17,14 +18,16 @@ class Model(nn.Module):
     Images of another size than `size` are resized (bicubic, anti-aliased) and every image is normalised
     with the statistics the weights were trained with, so nothing outside can use the wrong ones.
     `origin` is all that decides its logits but code, `layout` the memory layout that it likes, `grid` the
-    (rows, columns) of tokens that it cuts images into, None for a network that does not.
+    (rows, columns) of tokens that it cuts images into, None for a network that does not. Of a distilled
+    network, `head` is the one that decides: that of the class token, of the shape token, or the mean of both.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, net, size=None):
+    def __init__(self, net, size=None, head=None):
         super().__init__()
+        self.head = head
         facts = net.pretrained_cfg
         fixed = getattr(getattr(net, "patch_embed", None), "img_size", None)
         self.net, self.layout, self.origin = net, torch.contiguous_format, {}
@@ -41,7 +44,7 @@ class Model(nn.Module):
         return (pixels - self.mean).div_(self.std).contiguous(memory_format=self.layout)
 
     def forward(self, pixels):
-        return self.net(self.prepare(pixels))
+        return decide(self.net, self.prepare(pixels), self.head)
 
     def tokens(self, pixels):
         """The tokens after each block, normalised as before the head: a list of (prefix, patch), float
@@ -87,8 +90,20 @@ class Model(nn.Module):
         return found
 
 
+def decide(net, prepared, head=None):
+    """The logits of a network, of one of the two heads of a distilled one: "class" or "shape"; the mean,
+    which is what a distilled network of timm returns, for "mean" and None."""
+    if head in (None, "mean"):
+        return net(prepared)
+    tokens = net.forward_features(prepared)
+    return net.head(tokens[:, 0]) if head == "class" else net.head_dist(tokens[:, 1])
+
+
 def create(entry, classes=None, pretrained=False):
     """The bare timm network of a config entry {timm, options}, with `classes` outputs.
+
+    With the option `pos_embed: none` it has no positions, or, where timm cannot leave them out, those of zero
+    which no training changes.
 
     Raises ValueError naming the model when timm does not know it or refuses its options.
     """
@@ -101,21 +116,25 @@ def create(entry, classes=None, pretrained=False):
         alike = difflib.get_close_matches(entry["timm"].split(".")[0], timm.list_models(), 4)
         raise ValueError(f"timm has no model {entry['timm']!r}; alike: {', '.join(alike) or 'none'}")
     try:
-        return timm.create_model(entry["timm"], pretrained=pretrained, **options)
+        net = timm.create_model(entry["timm"], pretrained=pretrained, **options)
     except (TypeError, AssertionError) as error:
         raise ValueError(f"timm's {entry['timm']!r} refuses options {options}: {error}") from error
+    if options.get("pos_embed") == "none" and getattr(net, "pos_embed", None) is not None:
+        # timm's distilled networks do not heed the option
+        nn.init.zeros_(net.get_parameter("pos_embed")).requires_grad_(False)
+    return net
 
 
 def build(entry, weights, classes=None):
     """The model of a config entry with its weights, ready to evaluate on a dataset.
 
-    entry: {timm, options, size, run}. weights: a file written by `save`. classes: the dataset's class names;
-    None if the model is asked for something else than classes.
-    Raises ValueError if the weights do not fit the network, or the network's classes not the dataset's.
+    entry: {timm, options, size, run, head}. weights: a file written by `save`. classes: the dataset's class
+    names; None if the model is asked for something else than classes. Raises ValueError if the weights do
+    not fit the network, or the network's classes not the dataset's.
     """
     state, metadata = load(weights)
     learnt = json.loads(metadata.get("classes", "null"))
-    net = create(entry, len(learnt) if learnt else None)
+    net = create(entry, None if learnt is None else len(learnt))
     fit(net, state, weights)
     if classes and net.num_classes != len(classes):
         raise ValueError(
@@ -128,12 +147,15 @@ def build(entry, weights, classes=None):
             f"the model learnt class {differ} as {learnt[differ]!r}, but the dataset has "
             f"{classes[differ]!r} there"
         )
-    model = Model(net, entry.get("size") and (entry["size"], entry["size"]))
+    if "head" in entry and not hasattr(net, "head_dist"):
+        raise ValueError(f"{entry['timm']} has one head alone: leave out `head: {entry['head']}`")
+    model = Model(net, entry.get("size") and (entry["size"], entry["size"]), entry.get("head"))
     model.origin = {
         "timm": entry["timm"],
         "options": entry.get("options", {}),
         "size": model.size,
         "weights": metadata["digest"],
+        **({"head": entry["head"]} if "head" in entry else {}),
     }
     return model.eval().requires_grad_(False)
 
@@ -161,13 +183,14 @@ def fit(net, state, source):
 
 
 def save(path, state, classes=None):
-    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on."""
+    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on:
+    none, if it learnt without labels."""
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(state):
         digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
         digest.update(state[name].reshape(-1).view(torch.uint8).numpy())
-    metadata = {"digest": digest.hexdigest()} | ({"classes": json.dumps(classes)} if classes else {})
+    metadata = {"digest": digest.hexdigest()} | ({} if classes is None else {"classes": json.dumps(classes)})
     safetensors.torch.save_file(state, path, metadata)
 
 
@@ -186,6 +209,8 @@ def device(compute):
         raise ValueError(
             "config asks for compute.device cuda, but torch sees no GPU; `auto` would take the CPU"
         )
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # one of several processes that torchrun has started
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(name)
 
 

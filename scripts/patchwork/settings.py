@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from patchwork import folders
+from patchwork import folders, runs
 from patchwork.catalogue import pick, suggest, unknown
 from patchwork.urls import is_url
 
@@ -50,17 +50,18 @@ class Lines:
         return f"{next(places, 'config')}: {'.'.join(keys)}".rstrip(": ")
 
 
-def check(config, schema, files, perturbations):
+def check(config, schema, files, perturbations, recipes):
     """Raise ValueError listing all that is wrong with a config, a line each.
 
     config: as Snakemake merged it. schema: a JSON Schema (dict). files: the config files, for the lines.
-    perturbations: catalogue of what can be asked, by name/variant.
+    perturbations: catalogue of what can be asked, by name/variant. recipes: those that need not be in the
+    config.
     """
     lines = Lines(files)
     problems = [*lines.twice, *odd_keys(config, lines)]
     problems = problems or shape_problems(config, schema, lines)
     if not problems:  # names can only be looked up in a config of the right shape
-        problems = name_problems(config, lines, perturbations)
+        problems = name_problems(config, lines, perturbations, recipes)
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -98,9 +99,9 @@ def shape_problems(config, schema, lines):
     return problems
 
 
-def name_problems(config, lines, perturbations):
+def name_problems(config, lines, perturbations, recipes):
     """Names that stand for nothing, levels out of range, entries that contradict themselves."""
-    datasets, models, runs = config["datasets"], config["models"], config.get("runs", {})
+    datasets, models, known_runs = config["datasets"], config["models"], config.get("runs", {})
     crafted_on = config.get("patches", {}).get("data")
     problems = []
 
@@ -135,18 +136,16 @@ def name_problems(config, lines, perturbations):
             problems.append(f"{lines.of(['studies', name, 'perturbations'])}: {NO_SALIENCY}")
     for name, entry in models.items():
         where = ["models", name]
-        if "run" in entry and entry["run"] not in runs:
-            problems.append(f"{lines.of([*where, 'run'])}: {unknown(entry['run'], runs)}")
+        if "run" in entry and entry["run"] not in known_runs:
+            problems.append(f"{lines.of([*where, 'run'])}: {unknown(entry['run'], known_runs)}")
         if "run" in entry and "weights" in entry:
             problems.append(f"{lines.of(where)} has `run` and `weights`: its weights come from one of them")
         if is_url(entry.get("weights", "")) and "sha256" not in entry:
             problems.append(
                 f"{lines.of([*where, 'weights'])} is a URL: give its `sha256`, so that it can be checked"
             )
-    for name, run in runs.items():
-        for key, entries in (("data", datasets), ("model", models)):
-            if run[key] not in entries:
-                problems.append(f"{lines.of(['runs', name, key])}: {unknown(run[key], entries)}")
+    known_recipes = recipes | config.get("recipes", {})
+    problems += [f"{lines.of(keys)}: {problem}" for keys, problem in runs.problems(config, known_recipes)]
     if "reference" in config and config["reference"] not in asked_models:
         among = unknown(config["reference"], asked_models)
         problems.append(f"{lines.of(['reference'])}: among the models of the studies, {among}")

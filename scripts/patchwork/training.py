@@ -1,198 +1,347 @@
-"""Supervised training of a timm model on an image folder, cut into stages that can be run one by one."""
+"""Training of a timm model on an image folder, in stages that can be stopped anywhere and run one by one."""
 
-import hashlib
 import logging
-import pickle
-import random
+import os
+import resource
 import time
-from pathlib import Path
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
-from timm.data.loader import create_loader
+import torch.distributed as dist
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
-from torch.nn.functional import cross_entropy
+from timm.utils import dispatch_clip_grad, unwrap_model
 
-from patchwork import folders, jobs, models, pixels
+from patchwork import folders, jobs, loader, models, tasks
 
 log = logging.getLogger(__name__)
 
-
-def seed(name, epoch):
-    """Start every generator from (run, epoch), so that an epoch does not depend on where a stage began."""
-    digest = hashlib.blake2b(f"{name}\0{epoch}".encode(), digest_size=4).digest()
-    number = int.from_bytes(digest, "little")
-    random.seed(number)
-    np.random.seed(number)
-    torch.manual_seed(number)
+EVALUATED_IMAGES = 256  # of the held-out ones, at a time
 
 
-def save(path, checkpoint):
-    """Write what train_stage returned."""
-    torch.save(checkpoint, path)
+def rank():
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
-def load(path):
-    """A checkpoint as train_stage returned it; no code in the file is run.
+def processes():
+    return dist.get_world_size() if dist.is_initialized() else 1
 
-    Raises ValueError naming the file if it is damaged.
-    """
+
+@contextmanager
+def joined_processes(compute):
+    """Join the processes that torchrun has started, if it has, to train together until the end of the
+    block."""
+    if "LOCAL_RANK" not in os.environ:
+        yield
+        return
+    device = models.device(compute)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged: delete it and run again") from error
+        yield
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
 
 
-class ImageFolder(torch.utils.data.Dataset):
-    """The images of a folder as pack_images would take and decode them, for timm's create_loader.
-
-    `transform` is set by the loader. An image that cannot be read raises ValueError with its path, even
-    where packing would leave it out: timm's own folder would train on another one in its place.
-    """
-
-    def __init__(self, folder, classes, images=None):
-        numbers = {name: number for number, name in enumerate(classes)}
-        self.rows = [(Path(folder, path), numbers[name]) for name, path in folders.listing(folder, images)]
-        self.transform = None
-
-    def __len__(self):
-        return len(self.rows)
-
-    def __getitem__(self, index):
-        path, label = self.rows[index]
-        image = pixels.decode(path)
-        return self.transform(image) if self.transform else image, label
+def summed(*numbers, device):
+    """Numbers added over all processes."""
+    total = torch.tensor(numbers, dtype=torch.float64, device=device)
+    if dist.is_initialized():
+        dist.all_reduce(total)
+    return total.tolist()
 
 
-def open_images(dataset, net, size, run, device, workers):
-    """The shuffled batches of an image folder, normalised as `net` wants them."""
-    augmentation = run.get("augmentation", {})
-    loader = create_loader(
-        dataset,
-        input_size=(3, *size),
-        batch_size=run["batch_images"],
-        is_training=True,
-        no_aug=not augmentation,
-        mean=net.pretrained_cfg["mean"],
-        std=net.pretrained_cfg["std"],
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        device=device,
-        persistent_workers=False,  # new ones are seeded from the generator that `seed` started
-        **augmentation,
-    )
-    if not len(loader):
-        raise ValueError(
-            f"there are {len(dataset)} images, fewer than one batch of batch_images: {run['batch_images']}"
-        )
-    return loader
-
-
-def train_stage(
-    entry,
-    folder,
-    name,
-    run,
-    last_epoch,
-    *,
-    classes=None,
-    images=None,
-    resume=None,
-    device="cpu",
-    dtype="float32",
-    workers=0,
-):
-    """Train a model from the end of a checkpoint, or from nothing, to the end of epoch `last_epoch`.
+class Training:
+    """A run: a network on its way from nothing, or from a checkpoint, to the end of its epochs.
 
     entry: the model, {timm, options, size}. folder: one folder of images per class. name: the run's.
-    run: {epochs, batch_images, optimizer, learning_rate, weight_decay, warmup_epochs, augmentation}; the
-    names of optimizers and the words in `augmentation` are those of timm's create_optimizer_v2 and
-    create_loader; the learning rate rises for warmup_epochs and then falls along half a cosine.
-    classes, images: as of pixels.pack. resume: what this function returned for the stage before, from the
-    same run. dtype: of autocast.
+    recipe: its resolved entry, see rules/config.schema.yaml. classes, images: as of pixels.pack. origin: a
+    digest of all that decides the training; a checkpoint of another is refused. held_out: packed images
+    (packed.Packed) on which every epoch is scored. teacher: models.Model. initial: the weights to start
+    from, (state dict, its file). compute: {device, dtype, channels_last, training_images}; the last is how
+    many images a process passes at once: a larger batch is accumulated. workers: processes that load
+    images.
 
-    Returns {epoch, classes, metrics, model, optimizer, scheduler, scaler}: states, the class names in order
-    of the outputs, and {epoch, loss, top1, learning_rate, images_per_second} of each epoch so far, as
-    trained on: augmented. On a CPU a run cut into stages ends with the same bits as one that was not.
-    Raises ValueError when the loss is no number any more.
+    Where torch.distributed is set up, every process holds the same parameters and takes its share of each
+    batch. Raises ValueError naming what is wrong.
     """
-    device, dtype = torch.device(device), getattr(torch, dtype)
-    seed(name, 0)
-    classes = folders.class_order([label for label, _ in folders.listing(folder)], classes)
-    net = models.create(entry, len(classes)).to(device)
-    size = models.Model(net, entry.get("size") and (entry["size"], entry["size"])).size
-    loader = open_images(ImageFolder(folder, classes, images), net, size, run, device, workers)
-    optimizer = create_optimizer_v2(
-        net, run["optimizer"], lr=run["learning_rate"], weight_decay=run["weight_decay"]
-    )
-    scheduler, _ = create_scheduler_v2(
-        optimizer,
-        num_epochs=run["epochs"],
-        warmup_epochs=run["warmup_epochs"],
-        step_on_epochs=False,
-        updates_per_epoch=len(loader),
-    )
-    scaler = torch.amp.GradScaler(device.type, enabled=dtype is torch.float16)
-    metrics = []
-    if resume:
-        if resume["classes"] != classes:
-            raise ValueError(f"run {name} began with classes {resume['classes']}, {folder} has {classes}")
-        net.load_state_dict(resume["model"])
-        optimizer.load_state_dict(resume["optimizer"])
-        scheduler.load_state_dict(resume["scheduler"])
-        scaler.load_state_dict(resume["scaler"])
-        metrics = list(resume["metrics"])
-    for epoch in range(len(metrics) + 1, last_epoch + 1):
-        seed(name, epoch)
-        row = train_epoch(net, loader, optimizer, scheduler, scaler, dtype, name, epoch)
-        metrics.append(row)
-        log.info(
-            f"{name} epoch {epoch} of {run['epochs']}: loss {row['loss']:.4f}, top-1 {row['top1']:.1%}, "
-            f"learning rate {row['learning_rate']:.2g}, {row['images_per_second']:.0f} images/s"
+
+    def __init__(
+        self,
+        entry,
+        folder,
+        name,
+        recipe,
+        *,
+        compute,
+        classes=None,
+        images=None,
+        origin="",
+        held_out=None,
+        teacher=None,
+        initial=None,
+        workers=0,
+    ):
+        self.name, self.recipe, self.origin, self.held_out = name, recipe, origin, held_out
+        self.dtype, self.device = getattr(torch, compute["dtype"]), models.device(compute)
+        self.at_once = compute.get("training_images")
+        self.classes = folders.class_order([label for label, _ in folders.listing(folder)], classes)
+        if held_out and held_out.classes != self.classes:
+            raise ValueError(
+                f"run {name} learns the classes {', '.join(self.classes[:4])}, ..., its held-out images have "
+                f"{', '.join(held_out.classes[:4])}, ...: choose a dataset of the same classes"
+            )
+        if recipe["batch_images"] % processes():
+            raise ValueError(
+                f"{processes()} processes cannot share batch_images of run {name}: {recipe['batch_images']}"
+            )
+        loader.seed(name, "weights")
+        self.labelled = "dino" not in recipe
+        self.net = models.create(
+            {**entry, "options": entry.get("options", {}) | drop_path(recipe)},
+            len(self.classes) if self.labelled else 0,
         )
-    return {
-        "epoch": last_epoch,
-        "classes": classes,
-        "metrics": metrics,
-        "model": net.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "scheduler": scheduler.state_dict(),
-        "scaler": scaler.state_dict(),
-    }
+        if initial:
+            begin_from(self.net, *initial)
+        self.model = models.Model(self.net, entry.get("size") and (entry["size"], entry["size"]))
+        models.place(self.model, compute)
+        if teacher:
+            models.place(teacher, compute)
+        cut = loader.transform(self.model.size, recipe)
+        opened = loader.Images(name, folder, self.classes, cut, images)
+        self.order = loader.Order(
+            name, len(opened), recipe["batch_images"], recipe.get("repeats", 1), rank(), processes()
+        )
+        self.steps = self.order.steps  # of an epoch
+        if not self.steps:
+            raise ValueError(
+                f"run {name} has {len(opened)} images, fewer than its batch_images: {recipe['batch_images']}"
+            )
+        self.task = tasks.task(self.net, recipe, self.steps * recipe["epochs"], name, teacher).to(self.device)
+        statistics = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
+        if not self.labelled:
+            opened.transform, statistics = self.task.views, None
+        self.batches = loader.load(opened, self.order, self.device, workers, statistics)
+        self.disturb = tasks.Disturbance(recipe, len(self.classes), self.device)
+        self.optimizer = create_optimizer_v2(
+            self.task.get_trainable_module(),
+            recipe["optimizer"],
+            lr=recipe["learning_rate"],
+            weight_decay=recipe["weight_decay"],
+            layer_decay=recipe.get("layer_decay"),
+        )
+        self.scheduler, _ = create_scheduler_v2(
+            self.optimizer,
+            num_epochs=recipe["epochs"],
+            warmup_epochs=recipe["warmup_epochs"],
+            step_on_epochs=False,
+            updates_per_epoch=self.steps,
+            **recipe.get("schedule", {}),
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+        if "ema_decay" in recipe:
+            self.task.setup_ema(decay=recipe["ema_decay"], use_warmup=True)
+        self.metrics, self.epoch, self.step = [], 1, 0
+        self.sums = {"images": 0.0, "loss": 0.0, "hits": 0.0, "seconds": 0.0}  # of the epoch so far
+        if dist.is_initialized():
+            on_gpu = self.device.type == "cuda"
+            self.task.prepare_distributed(device_ids=[self.device.index] if on_gpu else None)
+
+    def checkpoint(self):
+        """All that the training needs to go on as if it had not stopped; its random numbers follow from
+        `step`."""
+        return {
+            "origin": self.origin,
+            "classes": self.classes if self.labelled else None,
+            "statistics": {
+                "mean": list(self.net.pretrained_cfg["mean"]),
+                "std": list(self.net.pretrained_cfg["std"]),
+                "input_size": list(self.model.size),
+                "processes": processes(),
+            },
+            "metrics": self.metrics,
+            "epoch": self.epoch,
+            "step": self.step,
+            "sums": self.sums,
+            "task": self.state(),
+            "ema": self.state(ema=True),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def state(self, ema=False):
+        """{"weights": those that are evaluated, "more": what else the task keeps}; nothing without an
+        average."""
+        return dict(zip(("weights", "more"), self.task.get_checkpoint_state(ema=ema).values(), strict=False))
+
+    def resume(self, checkpoint):
+        """Go on from a checkpoint, as `checkpoint` returned it."""
+        for kind in ("task", "ema"):
+            state = checkpoint[kind]
+            if state:
+                self.task.load_checkpoint_state(*state.values(), ema=kind == "ema")
+        for part in ("optimizer", "scheduler", "scaler"):
+            getattr(self, part).load_state_dict(checkpoint[part])
+        for part in ("metrics", "epoch", "step", "sums"):
+            setattr(self, part, checkpoint[part])
+
+    def run(self, last_epoch, keeper=None):
+        """Train to the end of epoch `last_epoch`.
+
+        keeper: checkpoints.Keeper, offered a checkpoint after every step by the first process.
+        Raises ValueError when the loss is no number any more.
+        """
+        while self.epoch <= last_epoch:
+            self.train_epoch(keeper if rank() == 0 else None)
+            row = self.finish_epoch()
+            if rank() > 0:
+                continue
+            held_out = f", held-out {row['held_out_top1']:.1%}" if self.held_out else ""
+            log.info(
+                f"{self.name} epoch {row['epoch']} of {self.recipe['epochs']}: "
+                f"loss {row['loss']:.4f}{held_out}, learning rate {row['learning_rate']:.2g}, "
+                f"{row['images_per_second']:.0f} images/s"
+            )
+
+    def train_epoch(self, keeper):
+        """The steps of the epoch that are left."""
+        self.task.train()
+        self.order.begin(self.epoch, self.step)
+        batch = self.recipe["batch_images"]
+        with jobs.progress(
+            total=self.steps * batch,
+            initial=self.step * batch,
+            desc=f"{self.name} epoch {self.epoch} of {self.recipe['epochs']}",
+            unit="image",
+        ) as bar:
+            start = time.monotonic()
+            for images, labels in self.batches:
+                loader.seed(self.name, self.epoch, self.step, "step", rank())
+                images, targets = self.disturbed(images, labels)
+                loss, hits = self.update(images, targets, labels)
+                self.step += 1
+                self.scheduler.step_update((self.epoch - 1) * self.steps + self.step)
+                self.sums["images"] += batch
+                self.sums["loss"] += loss
+                self.sums["hits"] += hits
+                self.sums["seconds"] += time.monotonic() - start
+                start = time.monotonic()
+                bar.update(batch)
+                bar.set_postfix(loss=f"{self.sums['loss'] / self.sums['images']:.3f}", refresh=False)
+                if keeper:
+                    keeper.offer(self.checkpoint)
+
+    def disturbed(self, images, labels):
+        """A batch as the task takes it: (images, or views of them; targets)."""
+        if not self.labelled:
+            return images, labels
+        images, targets = self.disturb(images, labels)
+        return images.contiguous(memory_format=self.model.layout), targets
+
+    def update(self, images, targets, labels):
+        """One step of the optimizer; the sums of loss and of right answers over the whole batch."""
+        self.optimizer.zero_grad()
+        total, hits = 0.0, 0.0
+        at_once = self.at_once or len(labels)
+        for first in range(0, len(labels), at_once):
+            part = slice(first, first + at_once)
+            several = isinstance(images, list)
+            some = [view[part] for view in images] if several else images[part]
+            more_to_come = first + at_once < len(labels)
+            with self.task.no_sync() if more_to_come else nullcontext():
+                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+                    result = self.task(some, targets[part])
+                share = len(labels[part]) / len(labels)
+                self.scaler.scale(result["loss"] * share).backward()
+            total += result["loss"].item() * len(labels[part])
+            if self.labelled:
+                hits += (result["output"].argmax(1) == labels[part]).sum().item()
+        if not np.isfinite(total):
+            raise ValueError(
+                f"the loss of run {self.name} is {total} in epoch {self.epoch}, "
+                f"step {self.step + 1} of {self.steps}: try a lower learning_rate or more "
+                "warmup_epochs; what was saved before is kept"
+            )
+        if clip := self.recipe.get("clip_gradient"):
+            self.scaler.unscale_(self.optimizer)
+            dispatch_clip_grad(self.task.get_clip_parameters(), clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        update = (self.epoch - 1) * self.steps + self.step + 1
+        self.task.update_ema(step=update)
+        if not self.labelled:
+            self.task.after_step(update)
+        return summed(total, hits, device=self.device)
+
+    def finish_epoch(self):
+        """Score the epoch, write its row of metrics, and go to the next."""
+        held_out = self.score(self.held_out) if self.held_out and self.labelled else {}
+        sums = self.sums
+        row = {
+            "epoch": self.epoch,
+            "loss": sums["loss"] / sums["images"],
+            "top1": sums["hits"] / sums["images"] if self.labelled else None,
+            "held_out_top1": held_out.get("class"),
+            "held_out_shape_top1": held_out.get("shape"),
+            "held_out_images": held_out.get("images"),
+            "learning_rate": max(group["lr"] for group in self.optimizer.param_groups),
+            "images_per_second": sums["images"] / sums["seconds"],
+            "memory_mb": peak_memory_mb(self.device),
+            "seconds": sums["seconds"],
+        }
+        self.metrics.append(row)
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, dict.fromkeys(sums, 0.0)
+        return row
+
+    @torch.inference_mode()
+    def score(self, held_out):
+        """{"images": how many, "class": top-1, "shape": top-1 of a distillation token} on packed images."""
+        net = unwrap_model(self.task.get_eval_model(ema=self.task.has_ema()))
+        heads = ["class", "shape"] if hasattr(net, "head_dist") else ["class"]
+        training = net.training
+        net.eval()
+        hits = dict.fromkeys(heads, 0.0)
+        total = len(held_out.labels)
+        for first in range(rank() * EVALUATED_IMAGES, total, processes() * EVALUATED_IMAGES):
+            last = min(first + EVALUATED_IMAGES, total)
+            pixels = torch.from_numpy(held_out.read(first, last)).to(self.device).float().div_(255)
+            labels = torch.from_numpy(held_out.labels[first:last]).to(self.device)
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+                prepared = self.model.prepare(pixels)
+                logits = {
+                    head: models.decide(net, prepared, head if len(heads) > 1 else None) for head in heads
+                }
+            for head in heads:
+                hits[head] += (logits[head].argmax(1) == labels).sum().item()
+        net.train(training)
+        found = summed(*hits.values(), device=self.device)
+        return {"images": total} | {head: hit / total for head, hit in zip(heads, found, strict=True)}
 
 
-def train_epoch(net, loader, optimizer, scheduler, scaler, dtype, name, epoch):
-    """One pass over the images; its metrics."""
-    net.train()
-    seen, losses, hits, start = 0, 0.0, 0, time.monotonic()
-    updates = (epoch - 1) * len(loader)
-    total = len(loader) * loader.loader.batch_size
-    with jobs.progress(total=total, desc=f"{name} epoch {epoch}", unit="image") as bar:
-        for step, (batch, labels) in enumerate(loader, 1):
-            with torch.autocast(batch.device.type, dtype, enabled=dtype is not torch.float32):
-                logits = net(batch)
-                loss = cross_entropy(logits, labels)
-            value = loss.item()
-            if not np.isfinite(value):
-                raise ValueError(
-                    f"the loss of run {name} is {value} in epoch {epoch}, step {step} of {len(loader)}: "
-                    "try a lower learning_rate or more warmup_epochs"
-                )
-            optimizer.zero_grad()
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
-            scheduler.step_update(updates + step)
-            seen += len(labels)
-            losses += value * len(labels)
-            hits += (logits.argmax(1) == labels).sum().item()
-            bar.update(len(labels))
-            bar.set_postfix(loss=f"{losses / seen:.3f}", refresh=False)
-    return {
-        "epoch": epoch,
-        "loss": losses / seen,
-        "top1": hits / seen,
-        "learning_rate": optimizer.param_groups[0]["lr"],
-        "images_per_second": seen / (time.monotonic() - start),
+def drop_path(recipe):
+    """The option of timm's networks for the recipe's `drop_path`, if it has any."""
+    return {"drop_path_rate": recipe["drop_path"]} if recipe.get("drop_path") else {}
+
+
+def begin_from(net, state, file):
+    """Load weights whole into a network, but for a classifier of another number of classes, which stays
+    new."""
+    classifier = net.pretrained_cfg["classifier"]
+    heads = [classifier] if isinstance(classifier, str) else classifier
+    own = net.state_dict()
+    new = {
+        name: value
+        for name, value in own.items()
+        if name.rsplit(".", 1)[0] in heads and name in state and state[name].shape != value.shape
     }
+    models.fit(net, state | new, file)
+
+
+def peak_memory_mb(device):
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
