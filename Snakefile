@@ -1,6 +1,6 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
-Read rules/ in the order included here: what there is and what is asked (common, paths, origins, planning), then
+Read rules/ in the order included here: what there is and what is asked (common, paths, origins, trainings, planning), then
 data, training, evaluation, report.
 """
 
@@ -15,6 +15,7 @@ configfile: "config.yaml"
 include: "rules/common.smk"
 include: "rules/paths.smk"
 include: "rules/origins.smk"
+include: "rules/trainings.smk"
 include: "rules/planning.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"

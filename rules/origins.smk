@@ -49,35 +49,6 @@ def images_origin(dataset):
     )
 
 
-training_compute = {
-    key: compute[key] for key in ("device", "dtype", "channels_last", "training_images") if key in compute
-}
-
-
-@cache
-def run_origin(run):
-    entry = runs[run]
-    data = [images_origin(entry["held_out"])] if "held_out" in entry else []
-    data += [folder_origin(entry["data"]), facts(datasets[entry["data"]])]
-    helpers = {key: weights_origin(model) for key, model in helping_models(run).items()}
-    return digest(
-        [entry, facts(models[entry["model"]]), data, helpers, compute["dtype"], program("train_stage.py")]
-    )
-
-
-def run_facts(run):
-    """What is told of the weights of a run, beside what training has found."""
-    entry = runs[run]
-    return {
-        "run": run,
-        "model": facts(models[entry["model"]]),
-        "recipe": entry,
-        "data": facts(datasets[entry["data"]]),
-        "data_digest": folder_origin(entry["data"]),
-        "code_digest": program("train_stage.py"),
-    }
-
-
 def weights_stamp(model):
     """Size and time of a local weights file: another file under the same name may be the older one."""
     file = models[model].get("weights", "")

@@ -78,27 +78,6 @@ def weights(name):
     )
 
 
-def checkpoints(run):
-    """The checkpoints of a run, one at the end of each stage."""
-    epochs, stage = runs[run]["epochs"], runs[run]["stage"]
-    return [f"results/checkpoints/{run}/{epoch}.pt" for epoch in range(stage, epochs + 1, stage)]
-
-
-def helping_models(run):
-    """The models that a run learns from or starts from, by key."""
-    return {key: runs[run][key] for key in ("teacher", "initial") if key in runs[run]}
-
-
-def training_inputs(wildcards):
-    """What a run reads beside its images: held-out images, and weights of other models."""
-    held_out = runs[wildcards.run].get("held_out")
-    packed = {
-        "held_out": f"results/images/{held_out}.npy",
-        "held_out_index": f"results/images/{held_out}.parquet",
-    }
-    return (packed if held_out else {}) | {k: weights(m) for k, m in helping_models(wildcards.run).items()}
-
-
 def everything():
     """All files that the studies need, by name: what a failed rerun has lost is made again
     only if it is asked for."""
@@ -117,14 +96,6 @@ def everything():
         "results/warehouse.duckdb",
         *(f"results/figures/{figure}.json" for figure in figures),
     ]
-
-
-def previous(wildcards):
-    """The checkpoint that a stage goes on from; the first goes on from nothing."""
-    chain, asked_for = checkpoints(wildcards.run), f"results/checkpoints/{wildcards.run}/{wildcards.epoch}.pt"
-    if asked_for not in chain:
-        raise WorkflowError(f"{asked_for} is not the end of a stage; there are {', '.join(chain)}")
-    return chain[: chain.index(asked_for)][-1:]
 
 
 def image_folder(dataset):

@@ -343,6 +343,9 @@ MISTAKES = {
 
 # Where what is told stands, in lines after the change.
 AWAY = {
+    "a run that is told too little": -1,
+    "a run that is its own teacher": -6,
+    "labels for what learns without": -1,
     "a grid finer than the pixels": 17,
     "weights from two places": -3,
     "a hash that is none": 1,

@@ -434,7 +434,7 @@ def test_two_processes_train_as_one(folder, tmp_path):
         assert first["top1"] == second["top1"]
 
 
-@pytest.mark.parametrize("entry", ["VIT", "RESNET"])
+@pytest.mark.parametrize("entry", ["RESNET", pytest.param("VIT", marks=pytest.mark.slow)])
 def test_two_processes_resume_with_the_same_bits(folder, tmp_path, entry):
     whole = together(2, folder, tmp_path / "whole", entry, "RICH")
     together(2, folder, tmp_path / "cut", entry, "RICH", stop=4)

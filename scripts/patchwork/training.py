@@ -13,7 +13,7 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.utils import dispatch_clip_grad, unwrap_model
 
-from patchwork import folders, jobs, loader, models, tasks
+from patchwork import checkpoints, folders, jobs, loader, models, tasks
 
 log = logging.getLogger(__name__)
 
@@ -320,6 +320,24 @@ class Training:
         net.train(training)
         found = summed(*hits.values(), device=self.device)
         return {"images": total} | {head: hit / total for head, hit in zip(heads, found, strict=True)}
+
+
+def train_stage(output, last_epoch, origin, store, resume, *arguments, **settings):
+    """Train to the end of epoch `last_epoch` and save the checkpoint at `output`; the first process does.
+
+    store: a file to keep checkpoints in on the way, and to go on from if a job that was killed has left one.
+    resume: else the checkpoint of the stage before, None for the first. arguments, settings: of Training.
+    """
+    with joined_processes(settings["compute"]):
+        training = Training(*arguments, origin=origin, **settings)
+        keeper = checkpoints.Keeper(store)
+        checkpoint = keeper.found(origin) or (checkpoints.load(resume, origin) if resume else None)
+        if checkpoint:
+            training.resume(checkpoint)
+        training.run(last_epoch, keeper)
+        if rank() == 0:
+            checkpoints.save(output, training.checkpoint())
+            keeper.done()
 
 
 def drop_path(recipe):
