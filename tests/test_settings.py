@@ -188,7 +188,7 @@ MISTAKES = {
     "a run that is told too little": (
         "epochs: 2, stage: 1,",
         "epochs: 2,",
-        "runs.first is told no stage",
+        "runs.first: is told no stage",
         ["give it, or a `recipe`"],
     ),
     "a stage that does not divide the epochs": (
@@ -200,13 +200,13 @@ MISTAKES = {
     "a run that is its own teacher": (
         "{model: mine,",
         "{teacher: mine, model: mine,",
-        "models.mine stands on itself",
+        "models.mine: stands on itself",
         ["follow its run"],
     ),
     "labels for what learns without": (
         "{model: mine,",
         "{dino: {}, held_out: drawn, model: mine,",
-        "runs.first learns without labels",
+        "runs.first: learns without labels",
         ["no `held_out`"],
     ),
     "a strange kind of distillation": (
