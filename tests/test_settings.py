@@ -200,8 +200,8 @@ MISTAKES = {
     "a run that is its own teacher": (
         "{model: mine,",
         "{teacher: mine, model: mine,",
-        "models.mine: stands on itself",
-        ["follow its run"],
+        "runs.first: stands on itself",
+        ["follow its data"],
     ),
     "labels for what learns without": (
         "{model: mine,",
@@ -344,7 +344,7 @@ MISTAKES = {
 # Where what is told stands, in lines after the change.
 AWAY = {
     "a run that is told too little": -1,
-    "a run that is its own teacher": -6,
+    "a run that is its own teacher": -1,
     "labels for what learns without": -1,
     "a grid finer than the pixels": 17,
     "weights from two places": -3,
