@@ -134,6 +134,43 @@ def test_stopped_anywhere_a_training_ends_with_the_bits_of_an_uncut_one(
     assert not same(weights(whole), weights(another))
 
 
+def test_a_stage_that_was_killed_goes_on_with_what_it_has_kept(folder, tmp_path, monkeypatch):
+    output, store = tmp_path / "2.pt", tmp_path / "unfinished/run-2.pt"
+
+    def stage(last_epoch=2, resume=None):
+        training.train_stage(
+            output, last_epoch, "digest", store, resume, RESNET, folder, "run", RICH, compute=COMPUTE
+        )
+
+    stage()
+    expected = checkpoints.load(output, "digest")
+    output.unlink()
+    assert not store.exists()
+    monkeypatch.setattr(checkpoints, "SAVE_SECONDS", 0)
+    offer, left = checkpoints.Keeper.offer, [4]
+
+    def die_after_four(keeper, checkpoint):
+        offer(keeper, checkpoint)
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints.Keeper, "offer", die_after_four)
+    with pytest.raises(KeyboardInterrupt):
+        stage()
+    assert not output.exists() and store.exists()
+    stage()
+    assert left[0] == -2  # two of the six steps were left
+    assert not store.exists()
+    found = checkpoints.load(output, "digest")
+    for key in ("task", "ema"):
+        assert same(expected[key]["weights"], found[key]["weights"])
+    with pytest.raises(ValueError, match=r"2\.pt is a checkpoint of a training with other settings"):
+        training.train_stage(
+            tmp_path / "3.pt", 3, "other", store, output, RESNET, folder, "run", RICH, compute=COMPUTE
+        )
+
+
 def test_workers_change_nothing(folder):
     assert same(weights(trained(VIT, folder, RICH)), weights(trained(VIT, folder, RICH, workers=2)))
 

@@ -25,7 +25,9 @@ def seed(*name):
     number = int.from_bytes(digest, "little")
     random.seed(number)
     np.random.seed(number)
-    torch.manual_seed(number)
+    torch.default_generator.manual_seed(number)  # torch.manual_seed notes a stack trace for every GPU to come
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number)
 
 
 class Images(torch.utils.data.Dataset):
