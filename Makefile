@@ -28,6 +28,7 @@ test-slow: .venv/test
 benchmark: .venv/test
 	PATCHWORK_IMAGES=$(PATCHWORK_IMAGES) $(VENV)/python tests/benchmark.py
 	$(VENV)/python tests/benchmark_corruptions.py
+	$(VENV)/python tests/benchmark_training.py
 
 format: .venv/test
 	$(VENV)/ruff check --fix .

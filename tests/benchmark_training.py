@@ -1,6 +1,7 @@
-"""The speed of training beside bare steps on a batch in memory, in the same run; prints a table of the README.
+"""The speed of training beside bare steps on a batch in memory, in the same run; a table of the README.
 
-The models are those of config.yaml, on drawn images. Both sides take turns, so that a busy machine slows both.
+The models are those of config.yaml, on drawn images. Both sides take turns, so that a busy machine slows
+both.
 """
 
 import os
@@ -69,7 +70,8 @@ def main():
     models = yaml.safe_load((ROOT / "config.yaml").read_text())["models"]
     flips = {"augmentation": {"hflip": 0.5, "scale": [0.5, 1.0], "color_jitter": 0}}
     print(f"torch {torch.__version__}, {THREADS} threads, float32\n")
-    print("| model | augmentation | bare steps, images/s | training, images/s | share |\n" + "|---" * 5 + "|")
+    titles = "model | augmentation | bare steps, images/s | training, images/s | share"
+    print(f"| {titles} |\n" + "|---" * 5 + "|")
     with tempfile.TemporaryDirectory() as folder:
         shapes.draw(folder, "benchmark", "natural", 2000, 64)
         for name in ("vit", "cnn"):
