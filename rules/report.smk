@@ -4,6 +4,7 @@ rule build_warehouse:
         predictions=paths(STRIP),
         indexes=paths("results/images/{dataset}.parquet"),
         foregrounds=paths("results/foreground/{dataset}.parquet", salient),
+        trainings=expand("results/trainings/{run}.parquet", run=asked_runs),
         published=here("reports/published.csv"),
         marts=here("reports/marts.sql"),
         checks=here("reports/checks.sql"),
@@ -24,6 +25,8 @@ rule build_warehouse:
         saliency=config.get("saliency"),
         asked=[strip | {"cells": strip_cells(strip)} for strip in asked],
         reference=reference,
+        trainings=[training_facts(name) for name in asked_models if "run" in models[name]],
+        stylized=stylized_facts(),
     script:
         "../scripts/build_warehouse.py"
 

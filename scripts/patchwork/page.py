@@ -28,6 +28,13 @@ SHOWN = {
     "model": ("model", "{}"),
     "level": ("level", "{:g}"),
     "kind": ("foreground", "{}"),
+    "trained_on": ("trained on", "{}"),
+    "head": ("head", "{}"),
+    "epoch": ("epoch", "{:d}"),
+    "value": ("value", "{:.4g}"),
+    "answer": ("answer", "{}"),
+    "answered": ("share of images", "{:.1%}"),
+    "shape_bias": ("shape bias", "{:.1%}"),
     "jaccard": ("mean Jaccard index", "{:.1%}"),
     "corruption": ("corruption", "{}"),
     "error": ("error", "{:.1%}"),
@@ -35,6 +42,10 @@ SHOWN = {
     "top1": ("top-1", "{:.1%}"),
     "low": ("95 % from", "{:.1%}"),
     "high": ("to", "{:.1%}"),
+    "natural_top1": ("top-1 on natural images", "{:.1%}"),
+    "natural_low": ("95 % from", "{:.1%}"),
+    "natural_high": ("to", "{:.1%}"),
+    "decided": ("decided images", "{:,}"),
     "seed_spread": ("spread over seeds", "{:.2%}"),
     "state": ("tokens", "{}"),
     "share": ("share of them", "{:.1%}"),
@@ -65,13 +76,14 @@ def page(template, path, figures, sheets, settings):
     with warehouse.reading(path) as db:
         tables = {
             name: db.sql(f"FROM {name}").to_arrow_table().to_pylist()
-            for name in ("datasets", "models", "skipped", "refused", "computations")
+            for name in ("datasets", "models", "findings", "skipped", "refused", "computations")
         }
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
     drawn = [
         (name, caption, json.loads(Path(spec).read_text(encoding="utf-8"))) for name, caption, spec in figures
     ]
     sections = {
+        "findings": ("Findings", findings(tables["findings"])),
         "models": ("Models", models(tables["models"])),
         "figures": ("Figures", "".join(figure(*each) for each in drawn)),
         "sheets": ("What the models saw", "".join(sheet(*each) for each in sheets)),
@@ -207,6 +219,21 @@ def models(rows):
     )
 
 
+def findings(rows):
+    """What the trainings show, a statement a row; nothing if there is nothing to compare."""
+    titles = ["statement", "of", "verdict", "numbers"]
+    cells = [[row["claim"], row["about"], row["verdict"], row["numbers"]] for row in rows]
+    return bool(rows) * (
+        "<p>Statements about shape, texture and training, each decided by its numbers alone. Intervals are 95 % "
+        "Wilson intervals over images. A verdict is yes or no only where the intervals are apart; else the images "
+        "cannot tell. Nothing is corrected for the number of rows, and every network was trained once, so a "
+        "verdict is about these networks. Shape bias (Geirhos et al. 2019) is the share of decisions for the "
+        "shape among those for shape or texture, where the two disagree. A texture counts as hidden if it is "
+        "answered less often than before and than 1.5 times by chance.</p>"
+        + table("Findings", titles, cells)
+    )
+
+
 def figure(name, caption, spec):
     """A chart's place, its caption, and the numbers that it shows."""
     title, _, text = caption.partition("\n\n")
@@ -244,18 +271,22 @@ def sheet(about, path):
     levels = [f"{level:g}" for level in about["levels"]]
     variant = "" if about["variant"] == "plain" else f", {about['variant'].replace('_', ' ')}"
     title = escape(f"{about['dataset']}: {about['perturbation'].replace('_', ' ')}{variant}")
-    across = f"{about['axis']}: {', '.join(levels)}"
-    text = escape(f"A few images of {about['dataset']}, one in each row; from left to right, {across}")
+    across = f"; from left to right, {about['axis']}: {', '.join(levels)}" * (len(levels) > 1)
+    text = escape(f"A few images of {about['dataset']}, one in each row{across}")
     by = f", seen by {escape(model)}" if model else ""
     source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
     smallest = len(levels) * SHEET_COLUMN_PIXELS
+    told = (
+        f"Columns are levels ({about['axis']}); rows are a few images of {about['dataset']}, the same at every level"
+        if len(levels) > 1
+        else f"A few images of {about['dataset']}, {about['axis']}"
+    )
     return (
         f'<figure><h3>{title}</h3><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
         f'<div class="sheet" style="min-width:{smallest}px;max-width:{max(width, smallest)}px">'
         f'<div class="levels" aria-hidden="true">{"".join(f"<span>{level}</span>" for level in levels)}</div>'
         f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}"></div></div>'
-        f"<figcaption><p>Columns are levels ({escape(about['axis'])}); rows are a few images of "
-        f"{escape(about['dataset'])}, the same at every level{by}. {escape(about['shows'])}</p>"
+        f"<figcaption><p>{escape(told)}{by}. {escape(about['shows'])}</p>"
         "</figcaption></figure>"
     )
 
