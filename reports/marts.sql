@@ -426,7 +426,7 @@ WITH
         FROM shape_bias
         WHERE decided > 0 AND NOT of_stylized_images
     ),
-    -- The same network and recipe, once on images and once on what was stylized of them.
+    -- The same network, trained in the same way once on images and once on what was stylized of them.
     raised AS (
         SELECT
             1 AS place,
@@ -438,7 +438,7 @@ WITH
         JOIN trainings AS natural_training
             ON natural_training.data = stylized_training.content
             AND natural_training.architecture = stylized_training.architecture
-            AND natural_training.recipe IS NOT DISTINCT FROM stylized_training.recipe
+            AND natural_training.settings = stylized_training.settings
             AND natural_training.head IS NOT DISTINCT FROM stylized_training.head
         JOIN biases AS s ON s.model = stylized_training.model
         JOIN biases AS n ON n.model = natural_training.model AND n.dataset = s.dataset
@@ -446,7 +446,7 @@ WITH
     ),
     distilled AS (
         SELECT
-            b.dataset, run, architecture, recipe, data, trainings.teacher, trainings.head,
+            b.dataset, run, architecture, settings, data, trainings.teacher, trainings.head,
             b.model, b.shape_bias, b.low, b.high, b.decided, b.told,
             t.shape_bias AS teacher_bias, t.low AS teacher_low, t.high AS teacher_high, t.told AS teacher_told
         FROM trainings
@@ -487,9 +487,9 @@ WITH
                 m.told, l.told, m.teacher_told, l.teacher_told, m.decided, l.decided
             ) AS numbers
         FROM distilled AS m
-        JOIN distilled AS l USING (dataset, architecture, data)
+        JOIN distilled AS l USING (dataset, architecture, settings, data, head)
         WHERE
-            m.head = 'shape' AND l.head = 'shape' AND m.recipe IS NOT DISTINCT FROM l.recipe
+            head = 'shape'
             AND (m.teacher_bias, m.teacher) > (l.teacher_bias, l.teacher)
     ),
     -- Hidden is what is answered less often than 1.5 times by chance, and more often before.

@@ -104,20 +104,3 @@ def strip_cells(where):
     """The cells of a strip: (level, seed). Files of ImageNet-C are the same for every seed."""
     published = "imagenet_c" in needs(where)
     return cells(perturbation(where), perturbation(where)["levels"], seeds[:1] if published else seeds)
-
-
-def training_facts(model):
-    """What the report tells of the training of a model. Networks of one architecture can be compared."""
-    entry, run = models[model], runs[models[model]["run"]]
-    built = [entry["timm"].split(".")[0], entry.get("options", {}), entry.get("size")]
-    told = {"model": model, "run": entry["run"], "architecture": digest(built), "head": entry.get("head")}
-    return told | {key: run.get(key) for key in ("recipe", "data", "teacher")}
-
-
-def stylized_facts():
-    """The datasets that are stylized from others."""
-    return [
-        {"dataset": name, "content": entry["stylize"], "stylizer": entry["stylizer"]}
-        for name, entry in datasets.items()
-        if "stylize" in entry
-    ]

@@ -1,5 +1,6 @@
 """Shape against texture, and what the trainings show of it: marts of made-up decisions."""
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ def decide(shape, texture, images=IMAGES):
     other = np.array(
         [min({*range(len(CLASSES))} - {a, b}) for a, b in zip(labels, textures, strict=True)], np.int64
     )
-    return np.select([np.arange(images) < shape, np.arange(images) < shape + texture], [labels, textures], other)
+    return np.select(
+        [np.arange(images) < shape, np.arange(images) < shape + texture], [labels, textures], other
+    )
 
 
 def conflict(images=IMAGES):
@@ -85,9 +88,9 @@ class Results:
         return path
 
 
-def training(model, data, run=None, recipe="embedded", architecture="a", head=None, teacher=None):
-    told = {"model": model, "run": run or model, "recipe": recipe, "data": data, "head": head}
-    return told | {"architecture": architecture, "teacher": teacher}
+def training(model, data, run=None, settings="s", architecture="a", head=None, teacher=None):
+    told = {"model": model, "run": run or model, "recipe": "embedded", "data": data, "head": head}
+    return told | {"architecture": architecture, "settings": settings, "teacher": teacher}
 
 
 def rows(path, sql):
@@ -171,6 +174,65 @@ def test_a_clean_strip_is_in_the_table_of_models_and_in_no_curve(results):
     assert not rows(path, "FROM accuracy") and not rows(path, "FROM comparisons")
 
 
+# ---- figures ----
+
+
+def figure(path, name):
+    """The rows of a figure."""
+    return rows(path, runpy.run_path(ROOT / f"reports/figures/{name}.py")["SQL"])
+
+
+def test_readability_has_both_answers_of_every_model_and_tells_stylized_images(results):
+    for name in ("conflict", "sin_conflict"):
+        results.dataset(name, *conflict())
+    results.strip("conflict", "net", decide(300, 60))
+    results.strip("sin_conflict", "net", decide(200, 100))
+    shown = figure(results.build(stylized=STYLIZED), "readability")
+    assert [(row["panel"], row["answer"], row["answered"], row["chance"]) for row in shown] == [
+        ("conflict", "shape", 0.75, 0.25),
+        ("conflict", "texture", 0.15, 0.25),
+        ("sin_conflict (stylized)", "shape", 0.5, 0.25),
+        ("sin_conflict (stylized)", "texture", 0.25, 0.25),
+    ]
+    for row in shown:
+        interval = binomtest(round(row["answered"] * IMAGES), IMAGES).proportion_ci(method="wilson")
+        assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
+
+
+def test_the_price_of_shape_bias_is_told_on_natural_images_of_the_same_classes(results):
+    labels, names, _ = conflict()
+    results.dataset("conflict", *conflict())
+    results.dataset("held_out", labels, names, names)  # shape and texture agree
+    results.dataset("few", labels, names, names)  # seen by one model
+    results.dataset("sin", labels, names, names)  # stylized
+    results.dataset("others", labels, np.char.add(names, "s"))  # other classes
+    for model, right in (("net", 380), ("other", 300)):
+        results.strip("conflict", model, decide(right - 200, 60))
+        for name in ("held_out", "sin", "others"):
+            results.strip(name, model, decide(right if name == "held_out" else 0, 0))
+    results.strip("few", "net", decide(10, 0))
+    shown = figure(results.build(stylized=STYLIZED), "tradeoff")
+    assert [(row["panel"], row["model"], row["natural_top1"], row["shape_bias"]) for row in shown] == [
+        ("conflict · held_out", "net", 0.95, 180 / 240),
+        ("conflict · held_out", "other", 0.75, 100 / 160),
+    ]
+
+
+def test_a_distilled_network_is_shown_beside_its_teacher(results):
+    results.dataset("conflict", *conflict())
+    for model, counts in (("cnn", (300, 60)), ("vit_class", (90, 270)), ("vit_shape", (180, 180))):
+        results.strip("conflict", model, decide(*counts))
+    path = results.build([*student("vit", "cnn"), training("cnn", "sin_train")])
+    assert [
+        (row["model"], row["trained_on"], row["head"], row["shape_bias"], row["teacher_bias"])
+        for row in figure(path, "shape_bias")
+    ] == [
+        ("cnn", "sin_train", "one head", 300 / 360, None),
+        ("vit_class", "train", "class head", 0.25, 300 / 360),
+        ("vit_shape", "train", "shape head", 0.5, 300 / 360),
+    ]
+
+
 # ---- trainings and findings ----
 
 STYLIZED = [
@@ -180,7 +242,7 @@ STYLIZED = [
 ]
 
 
-def found(results, trainings, decisions, dataset="conflict"):
+def found(results, trainings, decisions):
     """{claim: (about, verdict, numbers)} of made-up (shape, texture) decisions on one or more datasets."""
     for name in sorted({name for name, _ in decisions}):
         results.dataset(name, *conflict())
@@ -205,13 +267,15 @@ def test_a_network_is_compared_with_itself_trained_on_what_was_stylized(results,
         training("vit_sin", "sin_train"),
         training("vit", "train"),
         training("other_architecture", "train", architecture="b"),
-        training("other_recipe", "train", recipe="long"),
+        training("other_settings", "train", settings="t"),
         training("other_data", "else"),
         training("taught", "train", teacher="vit"),
     ]
     decisions = {("conflict", t["model"]): natural for t in trainings}
     decisions |= {("conflict", "vit_sin"): stylized, ("sin_conflict", "vit_sin"): natural}
-    [(about, told, numbers)] = found(results, trainings, decisions | {("sin_conflict", "vit"): natural})[RAISED]
+    [(about, told, numbers)] = found(results, trainings, decisions | {("sin_conflict", "vit"): natural})[
+        RAISED
+    ]
     assert (about, told) == ("vit_sin against vit on conflict", verdict)
     if verdict == "yes":
         low, high = binomtest(300, 360).proportion_ci(method="wilson")
@@ -220,7 +284,9 @@ def test_a_network_is_compared_with_itself_trained_on_what_was_stylized(results,
 
 
 def student(name, teacher, run=None):
-    return [training(f"{name}_{head}", "train", name, head=head, teacher=teacher) for head in ("class", "shape")]
+    return [
+        training(f"{name}_{head}", "train", name, head=head, teacher=teacher) for head in ("class", "shape")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -323,7 +389,12 @@ def test_trainings_know_what_their_data_were_stylized_from_and_how_they_went(res
     trainings = [training("vit", "sin_train", "vit_run"), training("plain", "train")]
     path = results.build(trainings, STYLIZED, [results.folder / "vit_run.parquet"])
     plain, vit = rows(path, "FROM trainings")
-    assert (vit["run"], vit["stylized"], vit["content"], vit["stylizer"]) == ("vit_run", True, "train", "adain")
+    assert (vit["run"], vit["stylized"], vit["content"], vit["stylizer"]) == (
+        "vit_run",
+        True,
+        "train",
+        "adain",
+    )
     assert (plain["stylized"], plain["content"], plain["head"]) == (False, None, None)
     first, second = rows(path, "FROM epochs")
     assert (first["run"], first["epoch"], first["loss"], first["held_out_top1"]) == ("vit_run", 1, 2.0, 0.25)

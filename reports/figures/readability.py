@@ -1,11 +1,11 @@
 """What can be read from images: answers for the shape and for the texture, before and after stylizing.
 
-From left to right, the share of images that a model takes for the class of their shape, or for the class that
-their texture stands for; the two disagree in all of these images. The dashed line is chance, what guessing would
-score for either. A row is a model, a panel a dataset. Stylizing is to leave the shape and to take the texture
-away: then, on stylized images, answers for the texture are at chance for every model, even for those that go by
-texture on the images before, and answers for the shape are above it for models trained on stylized images. Bars
-are 95 % Wilson intervals over images.
+From left to right, the share of images that a model takes for the class of their shape, or for the class
+that their texture stands for; the two disagree in all of these images. The dashed line is chance, what
+guessing would score for either. A row is a model, a panel a dataset. Stylizing is to leave the shape and to
+take the texture away: then, on stylized images, answers for the texture are at chance for every model, even
+for those that go by texture on the images before, and answers for the shape are above it for models trained
+on stylized images. Bars are 95 % Wilson intervals over images.
 """
 
 import altair as alt
@@ -38,7 +38,9 @@ def chart(cells):
         yOffset=alt.YOffset("answer:N", sort=ANSWERS),
         color=alt.Color("answer:N", scale=alt.Scale(domain=ANSWERS, range=theme.COLOURS[:2])),
     )
-    x = alt.X("answered:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5))
+    x = alt.X(
+        "answered:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
+    )
     tooltip = [
         alt.Tooltip("model:N"),
         alt.Tooltip("answer:N"),

@@ -1,12 +1,12 @@
 """Shape bias: does a network go by the shape or by the texture, where the two disagree?
 
-From left to right, the share of decisions for the class of the shape among those for the class of the shape or
-of the texture (Geirhos et al., ICLR 2019): a network at the left goes by texture, at the right by shape; at the
-dashed line it goes as often by one as by the other. A row is a model, a panel a dataset in which shape and
-texture disagree. Colour tells the images that it was trained on, the form of the mark its head; a distilled
-network has a class token and a shape token, which learns from a teacher, whose own shape bias is the grey bar in
-the same row. Bars are 95 % Wilson intervals over the images that were decided for shape or texture; how many
-these are stands in the table.
+From left to right, the share of decisions for the class of the shape among those for the class of the shape
+or of the texture (Geirhos et al., ICLR 2019): a network at the left goes by texture, at the right by shape;
+at the dashed line it goes as often by one as by the other. A row is a model, a panel a dataset in which
+shape and texture disagree. Colour tells the images that it was trained on, the form of the mark its head; a
+distilled network has a class token and a shape token, which learns from a teacher, whose own shape bias is
+the grey bar in the same row. Bars are 95 % Wilson intervals over the images that were decided for shape or
+texture; how many these are stands in the table.
 """
 
 import altair as alt
@@ -36,7 +36,9 @@ def chart(cells):
     rows = list(dict.fromkeys(cells.sort_by("place")["model"].to_pylist()))
     y = alt.Y("model:N", sort=rows, title=None, axis=alt.Axis(labelLimit=220))
     title = "shape bias"
-    x = alt.X("shape_bias:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5))
+    x = alt.X(
+        "shape_bias:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
+    )
     heads = [head for head in HEADS if head in set(cells["head"].to_pylist())]
     shapes = [theme.SHAPES[HEADS.index(head)] for head in heads]
     base = alt.Chart(cells).encode(

@@ -1,10 +1,10 @@
 """What shape bias costs: accuracy on natural images against shape bias.
 
-From left to right, top-1 accuracy on held-out natural images, where shape and texture agree; upwards, the shape
-bias where they disagree. A mark is a model. A panel names the dataset of disagreeing images and that of the
-natural ones: of those with the same classes, the one that most models were evaluated on. Bars are 95 % Wilson
-intervals over images. Colours and forms are those of the models in every figure; a click on a model in the legend
-lets it stand out.
+From left to right, top-1 accuracy on held-out natural images, where shape and texture agree; upwards, the
+shape bias where they disagree. A mark is a model. A panel names the dataset of disagreeing images and that
+of the natural ones: of those with the same classes, the one that most models were evaluated on. Bars are 95
+% Wilson intervals over images. Colours and forms are those of the models in every figure; a click on a
+model in the legend lets it stand out.
 """
 
 import altair as alt
@@ -25,7 +25,8 @@ WITH
         GROUP BY dataset
     ),
     agreeing AS (
-        FROM classes WHERE NOT disagree AND NOT EXISTS (FROM stylized WHERE stylized.dataset = classes.dataset)
+        FROM classes
+        WHERE NOT disagree AND NOT EXISTS (FROM stylized WHERE stylized.dataset = classes.dataset)
     ),
     pairs AS (
         SELECT conflict.dataset, arg_max(agreeing.dataset, (seen, images)) AS natural_images

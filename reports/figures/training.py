@@ -1,11 +1,11 @@
 """How the trainings went: loss and accuracy, epoch by epoch.
 
-From left to right, the epochs of a run; a line is a run, in the colour of its model. Upwards, in the panels of
-loss, the mean loss over the epoch, on augmented images while the weights change; each recipe has a loss of its
-own, so losses of different recipes cannot be compared. In the panels of accuracy, the percentage of held-out
-images whose class is ranked first after the epoch; a distilled network has a panel for each of its heads. Held-out
-images took no part in the training, and nothing was chosen by them. A click on a run in the legend lets it stand
-out.
+From left to right, the epochs of a run; a line is a run, in the colour of its model. Upwards, in the panels
+of loss, the mean loss over the epoch, on augmented images while the weights change; each recipe has a loss
+of its own, so losses of different recipes cannot be compared. In the panels of accuracy, the percentage of
+held-out images whose class is ranked first after the epoch; a distilled network has a panel for each of its
+heads. Held-out images took no part in the training, and nothing was chosen by them. A click on a run in the
+legend lets it stand out.
 """
 
 import altair as alt
@@ -23,8 +23,11 @@ WITH
         GROUP BY run
     ),
     places AS (
-        SELECT * REPLACE (coalesce(place, row_number() OVER (ORDER BY run) + (SELECT max(place) FROM measured)) AS place)
-        FROM runs
+        -- A run whose model was not evaluated comes after all others.
+        SELECT * REPLACE (
+            coalesce(place, last + row_number() OVER (PARTITION BY place IS NULL ORDER BY run)) AS place
+        )
+        FROM runs, (SELECT coalesce(max(place), -1) AS last FROM measured)
     ),
     told AS (
         UNPIVOT (
@@ -51,7 +54,12 @@ ORDER BY list_position(['class', 'shape', 'loss'], measure), panel, place, epoch
 def chart(cells):
     chosen = alt.selection_point(fields=["model"], bind="legend")
     base = alt.Chart(cells).encode(
-        x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(tickMinStep=1, format="d")),
+        x=alt.X(
+            "epoch:Q",
+            title="epoch",
+            scale=alt.Scale(zero=False, padding=12),
+            axis=alt.Axis(tickMinStep=1, format="d"),
+        ),
         y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
         color=theme.colour(cells),
     )
@@ -71,7 +79,9 @@ def chart(cells):
     ]
     panels = list(dict.fromkeys(cells["panel"].to_pylist()))
     images = sorted({count for count in cells["images"].to_pylist() if count})
-    about = f"{' or '.join(f'{count:,}' for count in images)} held-out images" if images else "nothing held out"
+    about = (
+        f"{' or '.join(f'{count:,}' for count in images)} held-out images" if images else "nothing held out"
+    )
     return (
         alt.layer(*layers)
         .properties(width=theme.WIDTH, height=theme.HEIGHT)

@@ -224,13 +224,13 @@ def findings(rows):
     titles = ["statement", "of", "verdict", "numbers"]
     cells = [[row["claim"], row["about"], row["verdict"], row["numbers"]] for row in rows]
     return bool(rows) * (
-        "<p>Statements about shape, texture and training, each decided by its numbers alone. Intervals are 95 % "
-        "Wilson intervals over images. A verdict is yes or no only where the intervals are apart; else the images "
-        "cannot tell. Nothing is corrected for the number of rows, and every network was trained once, so a "
-        "verdict is about these networks. Shape bias (Geirhos et al. 2019) is the share of decisions for the "
-        "shape among those for shape or texture, where the two disagree. A texture counts as hidden if it is "
-        "answered less often than before and than 1.5 times by chance.</p>"
-        + table("Findings", titles, cells)
+        "<p>Statements about shape, texture and training, each decided by its numbers alone. Intervals "
+        "are 95 % Wilson intervals over images. A verdict is yes or no only where the intervals are "
+        "apart; else the images cannot tell. Nothing is corrected for the number of rows, and every "
+        "network was trained once, so a verdict is about these networks. Shape bias (Geirhos et al. 2019) "
+        "is the share of decisions for the shape among those for shape or texture, where the two "
+        "disagree. A texture counts as hidden if it is answered less often than before and than 1.5 times "
+        "by chance.</p>" + table("Findings", titles, cells)
     )
 
 
@@ -277,7 +277,8 @@ def sheet(about, path):
     source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
     smallest = len(levels) * SHEET_COLUMN_PIXELS
     told = (
-        f"Columns are levels ({about['axis']}); rows are a few images of {about['dataset']}, the same at every level"
+        f"Columns are levels ({about['axis']}); rows are a few images of {about['dataset']}, "
+        "the same at every level"
         if len(levels) > 1
         else f"A few images of {about['dataset']}, {about['axis']}"
     )

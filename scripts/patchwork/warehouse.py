@@ -35,7 +35,9 @@ STYLIZED = pa.schema([(name, pa.string()) for name in ("dataset", "content", "st
 TRAININGS = pa.schema(
     [
         *((name, pa.string()) for name in ("model", "run", "recipe", "data")),
-        ("architecture", pa.string()),  # equal for networks that only their training tells apart
+        # Equal where the networks are, and where all of the training is but its images and its teacher.
+        ("architecture", pa.string()),
+        ("settings", pa.string()),
         ("head", pa.string()),  # of a distilled network: class, shape or mean
         ("teacher", pa.string()),  # a model
     ]
@@ -89,7 +91,8 @@ def build(
         db.execute("CREATE TABLE stylized AS FROM stylized_told")
         db.register("trainings_told", pa.Table.from_pylist([*trainings], TRAININGS))
         db.execute(
-            "CREATE TABLE trainings AS SELECT trainings_told.*, dataset IS NOT NULL AS stylized, content, stylizer "
+            "CREATE TABLE trainings AS "
+            "SELECT trainings_told.*, dataset IS NOT NULL AS stylized, content, stylizer "
             "FROM trainings_told LEFT JOIN stylized ON dataset = data ORDER BY model"
         )
         told = [{name: str(value) for name, value in saliency.items()}] if saliency else []
