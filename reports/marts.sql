@@ -180,7 +180,8 @@ SELECT
         WHEN any_value(low) > any_value(chance) THEN 'above'
         WHEN any_value(high) < any_value(chance) THEN 'below'
         ELSE 'not told apart'
-    END AS against_chance
+    END AS against_chance,
+    (dataset, model) IN (SELECT (dataset, model) FROM accuracy) AS perturbed
 FROM measured
 WHERE clean
 GROUP BY model, model_family, dataset
@@ -515,21 +516,63 @@ WITH
         JOIN trainings ON trainings.model = s.model
         WHERE NOT trainings.stylized AND trainings.teacher IS NULL
     ),
-    readable AS (
+    -- A dataset is labelled by texture if what its textures stand for is none of its classes.
+    labels AS (
+        SELECT dataset, coalesce(NOT bool_or(list_contains(names, texture_class)), false) AS are_textures
+        FROM images
+        JOIN (SELECT dataset, list(DISTINCT class_name) AS names FROM images GROUP BY dataset) USING (dataset)
+        GROUP BY dataset
+    ),
+    scores AS (
         SELECT
-            5 AS place,
-            'Stylized images still tell the shape' AS claim,
-            format('{} on {}', model, dataset) AS about,
-            is_above(low, high, chance, chance) AS verdict,
-            format('top-1 {} of {} images; chance is {:.2f}', in_numbers(top1, low, high), images, chance)
-                AS numbers
+            models.dataset, models.model, top1, low, high, images, chance, in_numbers(top1, low, high) AS told,
+            stylized.content, trainings.* EXCLUDE (model, stylized, content), trainings.content AS data_content
         FROM models
         JOIN stylized USING (dataset)
         JOIN trainings USING (model)
         WHERE trainings.stylized AND trainings.teacher IS NULL AND dataset <> data
+    ),
+    -- The same network learns the textures of images, but not of what was stylized of them.
+    unlearnable AS (
+        SELECT
+            5 AS place,
+            'Stylizing hides the texture even from a network that learns to name it' AS claim,
+            format('{} on {}, against {} on {}', s.model, s.dataset, n.model, n.dataset) AS about,
+            CASE
+                WHEN s.low > 1.5 * s.chance THEN 'no'
+                WHEN s.high < 1.5 * s.chance AND s.high < n.low THEN 'yes'
+                ELSE 'cannot tell'
+            END AS verdict,
+            format(
+                'texture named {} against {} before; {} and {} images; chance is {:.2f}',
+                s.told, in_numbers(n.top1, n.low, n.high), s.images, n.images, s.chance
+            ) AS numbers
+        FROM scores AS s
+        JOIN labels ON labels.dataset = s.dataset AND are_textures
+        JOIN trainings AS natural_training
+            ON natural_training.data = data_content
+            AND natural_training.architecture = s.architecture
+            AND natural_training.settings = s.settings
+            AND natural_training.teacher IS NULL
+        JOIN models AS n ON n.model = natural_training.model AND n.dataset = s.content
+    ),
+    readable AS (
+        SELECT
+            6 AS place,
+            'Stylized images still tell the shape' AS claim,
+            format('{} on {}', model, dataset) AS about,
+            is_above(low, high, chance, chance) AS verdict,
+            format('top-1 {} of {} images; chance is {:.2f}', told, images, chance) AS numbers
+        FROM scores
+        ANTI JOIN (FROM labels WHERE are_textures) USING (dataset)
     )
 SELECT claim, about, verdict, numbers
 FROM (
-    FROM raised UNION ALL FROM between_both UNION ALL FROM passed_on UNION ALL FROM hidden UNION ALL FROM readable
+    FROM raised
+    UNION ALL FROM between_both
+    UNION ALL FROM passed_on
+    UNION ALL FROM hidden
+    UNION ALL FROM unlearnable
+    UNION ALL FROM readable
 )
 ORDER BY place, about;

@@ -170,7 +170,7 @@ def test_a_clean_strip_is_in_the_table_of_models_and_in_no_curve(results):
     results.strip("conflict", "net", decide(300, 50))
     path = results.build()
     [row] = rows(path, "FROM models")
-    assert (row["model"], row["top1"], row["images"]) == ("net", 0.75, IMAGES)
+    assert (row["model"], row["top1"], row["images"], row["perturbed"]) == ("net", 0.75, IMAGES, False)
     assert not rows(path, "FROM accuracy") and not rows(path, "FROM comparisons")
 
 
@@ -350,6 +350,28 @@ def test_texture_is_hidden_if_a_network_that_read_it_answers_as_by_chance(result
     [(about, said, numbers)] = found(results, trainings, decisions)["Stylizing hides the texture"]
     assert (about, said) == ("vit on sin_conflict, which was stylized from conflict", verdict)
     assert f"against {before[1] / 400:.2f} (" in numbers and numbers.endswith("chance is 0.25")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [(380, 100, "yes"), (380, 250, "no"), (380, 145, "cannot tell"), (100, 100, "cannot tell")],
+)
+def test_texture_is_hidden_if_what_learns_to_name_it_cannot(results, before, after, verdict):
+    labels, names, _ = conflict()
+    for name in ("texture", "sin_texture"):  # classes are textures, which stand for other classes
+        results.dataset(name, labels, np.char.add("texture of ", names), names)
+    for name, model, right in (("texture", "net", before), ("sin_texture", "net_sin", after)):
+        results.strip(name, model, decide(right, 0))
+    trainings = [training("net", "texture_train"), training("net_sin", "sin_texture_train")]
+    stylized = [
+        {"dataset": "sin_texture_train", "content": "texture_train", "stylizer": "adain"},
+        {"dataset": "sin_texture", "content": "texture", "stylizer": "adain"},
+    ]
+    [row] = rows(results.build(trainings, stylized), "FROM findings")
+    assert row["claim"] == "Stylizing hides the texture even from a network that learns to name it"
+    assert (row["about"], row["verdict"]) == ("net_sin on sin_texture, against net on texture", verdict)
+    assert row["numbers"].startswith(f"texture named {after / 400:.2f} (")
+    assert f"against {before / 400:.2f} (" in row["numbers"]
 
 
 @pytest.mark.parametrize(("right", "verdict"), [(200, "yes"), (50, "no"), (105, "cannot tell")])

@@ -208,9 +208,11 @@ def test_numbers_of_a_figure_stand_below_it(path, text):
 def test_a_model_near_chance_is_told():
     row = {"model": HOSTILE, "model_family": "cnn", "dataset": "shapes", "top1": 0.25, "low": 0.14}
     row |= {"high": 0.4, "images": 40, "chance": 0.2, "against_chance": "not told apart"}
+    row |= {"perturbed": True}
     told = page.models([row])
     assert f"<strong>Not told apart from chance:</strong> {escape(HOSTILE)} on shapes" in told
     assert "<td>not told apart</td>" in told
+    assert "Not told apart" not in page.models([row | {"perturbed": False}])  # there are no curves to warn of
 
 
 def test_a_page_without_sheets_and_files_left_out_has_no_empty_sections(path):

@@ -82,13 +82,3 @@ def test_a_sheet_is_seen_by_the_first_model_that_the_perturbation_applies_to(tmp
     about = {"dataset": "set", "perturbation": "feature_drop", "variant": "mask_50", "levels": [0, 1]}
     shown = page.sheet(about | {"axis": "block", "shows": ""}, tmp_path / "a.webp")
     assert "the same at every level, seen by vit." in shown
-
-
-def test_untouched_images_are_one_column_that_is_told_as_such(tmp_path):
-    view = View(Dataset(4), "set", "clean", "plain")
-    picture = sheets.sheet(view, [0], 0)
-    assert np.array_equal(np.asarray(picture)[:32].transpose(2, 0, 1), view.data.pixels[0])
-    sheets.save(tmp_path / "a.webp", picture, "")
-    about = {"dataset": "set", "perturbation": "clean", "variant": "plain", "levels": [0]}
-    shown = page.sheet(about | {"axis": "untouched", "shows": ""}, tmp_path / "a.webp")
-    assert "<p>A few images of set, untouched. </p>" in shown and "Columns" not in shown

@@ -194,6 +194,7 @@ def test_models_datasets_and_files_left_out_have_their_marts(built):
     found = rows(built, "FROM models")
     assert [row["model"] for row in found] == ["cnn", "vit"]  # by family
     assert all(row["images"] == IMAGES and row["against_chance"] == "above" for row in found)
+    assert all(row["perturbed"] for row in found)
     assert rows(built, "FROM datasets") == [
         {"dataset": "shapes", "images": IMAGES, "classes": CLASSES, "chance": 1 / CLASSES}
     ]

@@ -57,7 +57,7 @@ def chart(cells):
         x=alt.X(
             "epoch:Q",
             title="epoch",
-            scale=alt.Scale(zero=False, padding=12),
+            scale=alt.Scale(zero=False, nice=False, padding=12),
             axis=alt.Axis(tickMinStep=1, format="d"),
         ),
         y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),

@@ -204,7 +204,9 @@ def models(rows):
         for row in rows
     ]
     guessing = ", ".join(
-        f"{row['model']} on {row['dataset']}" for row in rows if row["against_chance"] == "not told apart"
+        f"{row['model']} on {row['dataset']}"
+        for row in rows
+        if row["perturbed"] and row["against_chance"] == "not told apart"
     )
     warning = (
         f'<p class="warning"><strong>Not told apart from chance:</strong> {escape(guessing)}. What such a '
@@ -271,23 +273,18 @@ def sheet(about, path):
     levels = [f"{level:g}" for level in about["levels"]]
     variant = "" if about["variant"] == "plain" else f", {about['variant'].replace('_', ' ')}"
     title = escape(f"{about['dataset']}: {about['perturbation'].replace('_', ' ')}{variant}")
-    across = f"; from left to right, {about['axis']}: {', '.join(levels)}" * (len(levels) > 1)
-    text = escape(f"A few images of {about['dataset']}, one in each row{across}")
+    across = f"{about['axis']}: {', '.join(levels)}"
+    text = escape(f"A few images of {about['dataset']}, one in each row; from left to right, {across}")
     by = f", seen by {escape(model)}" if model else ""
     source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
     smallest = len(levels) * SHEET_COLUMN_PIXELS
-    told = (
-        f"Columns are levels ({about['axis']}); rows are a few images of {about['dataset']}, "
-        "the same at every level"
-        if len(levels) > 1
-        else f"A few images of {about['dataset']}, {about['axis']}"
-    )
     return (
         f'<figure><h3>{title}</h3><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
         f'<div class="sheet" style="min-width:{smallest}px;max-width:{max(width, smallest)}px">'
         f'<div class="levels" aria-hidden="true">{"".join(f"<span>{level}</span>" for level in levels)}</div>'
         f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}"></div></div>'
-        f"<figcaption><p>{escape(told)}{by}. {escape(about['shows'])}</p>"
+        f"<figcaption><p>Columns are levels ({escape(about['axis'])}); rows are a few images of "
+        f"{escape(about['dataset'])}, the same at every level{by}. {escape(about['shows'])}</p>"
         "</figcaption></figure>"
     )
 
