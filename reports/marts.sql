@@ -2,8 +2,9 @@
 -- variables of their names (no glob, so no stale file joins in). The rest are tables, and what figures read.
 -- Given: asked (dataset, model, perturbation, variant, family, model_family, level, seed, clean), a row for
 -- each cell that the config asks for; clean is true for the first level of a strip, which changes nothing.
--- And outputs (dataset, outputs), how many classes a model of it tells apart, and the variable `reference`, the
--- model that the others are compared with.
+-- And outputs (dataset, outputs), how many classes a model of it tells apart; stylized (dataset, content,
+-- stylizer), which datasets were made of which; trainings, of the models that were trained here, and epochs, how
+-- their runs went; and the variable `reference`, the model that the others are compared with.
 
 CREATE VIEW predictions AS
 SELECT
@@ -16,7 +17,9 @@ FROM read_parquet(getvariable('predictions'), filename = true);
 
 CREATE VIEW images AS
 SELECT regexp_extract(filename, '([^/]+)\.parquet$', 1) AS dataset, * EXCLUDE (filename)
-FROM read_parquet(getvariable('indexes'), filename = true, union_by_name = true);
+FROM read_parquet(getvariable('indexes'), filename = true, union_by_name = true)
+-- Few datasets tell what the texture of an image stands for; the column is there for all.
+UNION ALL BY NAME SELECT NULL::VARCHAR AS texture_class WHERE false;
 
 -- 95 % Wilson interval of a share p of n images.
 CREATE MACRO wilson(p, n, side) AS (
@@ -110,9 +113,9 @@ SELECT
 FROM pairs
 GROUP BY ALL;
 
--- Accuracy of every level of every strip. Images are what was sampled, so intervals are over images; seeds
+-- Top-1 of every level of every strip. Images are what was sampled, so intervals are over images; seeds
 -- only average, and their spread stands apart.
-CREATE TABLE accuracy AS
+CREATE TABLE measured AS
 WITH
     levels AS (
         SELECT
@@ -155,8 +158,13 @@ JOIN names USING (family)
 JOIN datasets USING (dataset)
 LEFT JOIN differences USING (dataset, model, perturbation, variant, level)
 WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
--- A strip whose other levels were all refused for the model has nothing to show.
-QUALIFY count(*) OVER strip > 1
+ORDER BY dataset, model, perturbation, variant, level;
+
+-- What curves are drawn of. A strip of the clean level alone has none: it has no other, or all others were
+-- refused for the model.
+CREATE TABLE accuracy AS
+FROM measured
+QUALIFY count(*) OVER (PARTITION BY dataset, model, perturbation, variant) > 1
 ORDER BY dataset, model, perturbation, variant, level;
 
 -- What the models know before anything is taken away; each of their strips has it.
@@ -172,8 +180,9 @@ SELECT
         WHEN any_value(low) > any_value(chance) THEN 'above'
         WHEN any_value(high) < any_value(chance) THEN 'below'
         ELSE 'not told apart'
-    END AS against_chance
-FROM accuracy
+    END AS against_chance,
+    (dataset, model) IN (SELECT (dataset, model) FROM accuracy) AS perturbed
+FROM measured
 WHERE clean
 GROUP BY model, model_family, dataset
 ORDER BY dataset, model_family, model;
@@ -339,3 +348,231 @@ FROM corruptions
 WHERE common
 GROUP BY ALL
 ORDER BY dataset, place;
+
+-- Shape against texture: the decisions on untouched images whose texture stands for another class than their
+-- shape, which is their label. Where a dataset lacks the class of a texture, its images are left out, as no model
+-- could answer with it. Of a model's strips, which share their clean decisions, one is read. The rows without a
+-- class_name are over all classes.
+CREATE TABLE cue_answers AS
+WITH
+    classes AS (SELECT DISTINCT dataset, label, class_name FROM images WHERE image IS NOT NULL),
+    conflicting AS (
+        SELECT dataset, image, images.class_name, texture_class
+        FROM images
+        JOIN classes USING (dataset)
+        WHERE image IS NOT NULL AND classes.class_name = texture_class AND texture_class <> images.class_name
+    ),
+    decisions AS (
+        SELECT dataset, model, image, arg_min(pred, (perturbation, variant)) AS pred
+        FROM predictions
+        JOIN asked USING (dataset, model, perturbation, variant, level, seed)
+        SEMI JOIN conflicting USING (dataset, image)
+        WHERE clean
+        GROUP BY ALL
+    )
+SELECT
+    decisions.dataset, model, conflicting.class_name,
+    count(*) AS images,
+    count(*) FILTER (classes.class_name = conflicting.class_name) AS shape,
+    count(*) FILTER (classes.class_name = texture_class) AS texture,
+    any_value(chance) AS chance
+FROM decisions
+JOIN conflicting USING (dataset, image)
+JOIN (SELECT dataset, 1 / count(*) AS chance FROM classes GROUP BY dataset) USING (dataset)
+LEFT JOIN classes ON classes.dataset = decisions.dataset AND label = pred
+GROUP BY GROUPING SETS ((decisions.dataset, model), (decisions.dataset, model, conflicting.class_name));
+
+-- Shape bias (Geirhos et al. 2019): of the decisions for the class of the shape or of the texture, the share of
+-- those for the shape. Where no image was decided so, there is none.
+CREATE TABLE shape_bias_by_class AS
+SELECT
+    dataset, model, class_name, images, shape, texture,
+    shape + texture AS decided,
+    shape / nullif(shape + texture, 0) AS shape_bias,
+    CASE WHEN shape + texture > 0 THEN wilson_low(shape / (shape + texture), shape + texture) END AS low,
+    CASE WHEN shape + texture > 0 THEN wilson_high(shape / (shape + texture), shape + texture) END AS high,
+    shape / images AS top1,
+    wilson_low(shape / images, images) AS top1_low,
+    wilson_high(shape / images, images) AS top1_high,
+    texture / images AS texture_share,
+    wilson_low(texture / images, images) AS texture_low,
+    wilson_high(texture / images, images) AS texture_high,
+    chance
+FROM cue_answers
+ORDER BY ALL;
+
+CREATE TABLE shape_bias AS
+SELECT
+    s.* EXCLUDE (class_name), model_family, place, data AS trained_on, head, teacher,
+    EXISTS (FROM stylized WHERE stylized.dataset = s.dataset) AS of_stylized_images
+FROM shape_bias_by_class AS s
+JOIN (SELECT DISTINCT model, model_family, place FROM measured) USING (model)
+LEFT JOIN trainings USING (model)
+WHERE class_name IS NULL
+ORDER BY dataset, place;
+
+-- '0.62 (0.58 to 0.66)': a share and its interval.
+CREATE MACRO in_numbers(share, low, high) AS format('{:.2f} ({:.2f} to {:.2f})', share, low, high);
+
+-- Is a share above another? Only intervals that do not touch answer.
+CREATE MACRO is_above(low, high, other_low, other_high) AS CASE
+    WHEN low > other_high THEN 'yes' WHEN high < other_low THEN 'no' ELSE 'cannot tell'
+END;
+
+-- What the trainings show, a row for each statement and what it is about.
+CREATE TABLE findings AS
+WITH
+    biases AS (
+        SELECT *, in_numbers(shape_bias, low, high) AS told
+        FROM shape_bias
+        WHERE decided > 0 AND NOT of_stylized_images
+    ),
+    -- The same network, trained in the same way once on images and once on what was stylized of them.
+    raised AS (
+        SELECT
+            1 AS place,
+            'Training on stylized images raises the shape bias' AS claim,
+            format('{} against {} on {}', s.model, n.model, s.dataset) AS about,
+            is_above(s.low, s.high, n.low, n.high) AS verdict,
+            format('{} against {}; {} and {} decided images', s.told, n.told, s.decided, n.decided) AS numbers
+        FROM trainings AS stylized_training
+        JOIN trainings AS natural_training
+            ON natural_training.data = stylized_training.content
+            AND natural_training.architecture = stylized_training.architecture
+            AND natural_training.settings = stylized_training.settings
+            AND natural_training.head IS NOT DISTINCT FROM stylized_training.head
+        JOIN biases AS s ON s.model = stylized_training.model
+        JOIN biases AS n ON n.model = natural_training.model AND n.dataset = s.dataset
+        WHERE stylized_training.teacher IS NULL AND natural_training.teacher IS NULL
+    ),
+    distilled AS (
+        SELECT
+            b.dataset, run, architecture, settings, data, trainings.teacher, trainings.head,
+            b.model, b.shape_bias, b.low, b.high, b.decided, b.told,
+            t.shape_bias AS teacher_bias, t.low AS teacher_low, t.high AS teacher_high, t.told AS teacher_told
+        FROM trainings
+        JOIN biases AS b USING (model)
+        JOIN biases AS t ON t.model = trainings.teacher AND t.dataset = b.dataset
+    ),
+    between_both AS (
+        SELECT
+            2 AS place,
+            'The shape token lies between the class token and the teacher' AS claim,
+            format('{} between {} and {} on {}', s.model, c.model, s.teacher, dataset) AS about,
+            CASE
+                WHEN s.low > c.high AND s.high < s.teacher_low THEN 'yes'
+                WHEN s.high < c.low OR s.low > s.teacher_high THEN 'no'
+                ELSE 'cannot tell'
+            END AS verdict,
+            format(
+                'class {}, shape {}, teacher {}; {} and {} decided images of the tokens',
+                c.told, s.told, s.teacher_told, c.decided, s.decided
+            ) AS numbers
+        FROM distilled AS s
+        JOIN distilled AS c USING (dataset, run)
+        WHERE s.head = 'shape' AND c.head = 'class'
+    ),
+    -- Two teachers of the same student, the one with the higher shape bias first.
+    passed_on AS (
+        SELECT
+            3 AS place,
+            'The teacher with the higher shape bias gives the shape token the higher one' AS claim,
+            format('{} taught by {} against {} by {} on {}', m.model, m.teacher, l.model, l.teacher, dataset)
+                AS about,
+            CASE
+                WHEN m.teacher_low > l.teacher_high THEN is_above(m.low, m.high, l.low, l.high)
+                ELSE 'cannot tell'
+            END AS verdict,
+            format(
+                '{} against {}; teachers {} against {}; {} and {} decided images of the tokens',
+                m.told, l.told, m.teacher_told, l.teacher_told, m.decided, l.decided
+            ) AS numbers
+        FROM distilled AS m
+        JOIN distilled AS l USING (dataset, architecture, settings, data, head)
+        WHERE
+            head = 'shape'
+            AND (m.teacher_bias, m.teacher) > (l.teacher_bias, l.teacher)
+    ),
+    -- Hidden is what is answered less often than 1.5 times by chance, and more often before.
+    hidden AS (
+        SELECT
+            4 AS place,
+            'Stylizing hides the texture' AS claim,
+            format('{} on {}, which was stylized from {}', s.model, s.dataset, n.dataset) AS about,
+            CASE
+                WHEN s.texture_low > 1.5 * s.chance THEN 'no'
+                WHEN s.texture_high < 1.5 * s.chance AND s.texture_high < n.texture_low THEN 'yes'
+                ELSE 'cannot tell'
+            END AS verdict,
+            format(
+                'texture answered {} against {} before; {} and {} images; chance is {:.2f}',
+                in_numbers(s.texture_share, s.texture_low, s.texture_high),
+                in_numbers(n.texture_share, n.texture_low, n.texture_high),
+                s.images, n.images, s.chance
+            ) AS numbers
+        FROM shape_bias AS s
+        JOIN stylized USING (dataset)
+        JOIN shape_bias AS n ON n.dataset = stylized.content AND n.model = s.model
+        JOIN trainings ON trainings.model = s.model
+        WHERE NOT trainings.stylized AND trainings.teacher IS NULL
+    ),
+    -- A dataset is labelled by texture if what its textures stand for is none of its classes.
+    labels AS (
+        SELECT dataset, coalesce(NOT bool_or(list_contains(names, texture_class)), false) AS are_textures
+        FROM images
+        JOIN (SELECT dataset, list(DISTINCT class_name) AS names FROM images GROUP BY dataset) USING (dataset)
+        GROUP BY dataset
+    ),
+    scores AS (
+        SELECT
+            models.dataset, models.model, top1, low, high, images, chance, in_numbers(top1, low, high) AS told,
+            stylized.content, trainings.* EXCLUDE (model, stylized, content), trainings.content AS data_content
+        FROM models
+        JOIN stylized USING (dataset)
+        JOIN trainings USING (model)
+        WHERE trainings.stylized AND trainings.teacher IS NULL AND dataset <> data
+    ),
+    -- The same network learns the textures of images, but not of what was stylized of them.
+    unlearnable AS (
+        SELECT
+            5 AS place,
+            'Stylizing hides the texture even from a network that learns to name it' AS claim,
+            format('{} on {}, against {} on {}', s.model, s.dataset, n.model, n.dataset) AS about,
+            CASE
+                WHEN s.low > 1.5 * s.chance THEN 'no'
+                WHEN s.high < 1.5 * s.chance AND s.high < n.low THEN 'yes'
+                ELSE 'cannot tell'
+            END AS verdict,
+            format(
+                'texture named {} against {} before; {} and {} images; chance is {:.2f}',
+                s.told, in_numbers(n.top1, n.low, n.high), s.images, n.images, s.chance
+            ) AS numbers
+        FROM scores AS s
+        JOIN labels ON labels.dataset = s.dataset AND are_textures
+        JOIN trainings AS natural_training
+            ON natural_training.data = data_content
+            AND natural_training.architecture = s.architecture
+            AND natural_training.settings = s.settings
+            AND natural_training.teacher IS NULL
+        JOIN models AS n ON n.model = natural_training.model AND n.dataset = s.content
+    ),
+    readable AS (
+        SELECT
+            6 AS place,
+            'Stylized images still tell the shape' AS claim,
+            format('{} on {}', model, dataset) AS about,
+            is_above(low, high, chance, chance) AS verdict,
+            format('top-1 {} of {} images; chance is {:.2f}', told, images, chance) AS numbers
+        FROM scores
+        ANTI JOIN (FROM labels WHERE are_textures) USING (dataset)
+    )
+SELECT claim, about, verdict, numbers
+FROM (
+    FROM raised
+    UNION ALL FROM between_both
+    UNION ALL FROM passed_on
+    UNION ALL FROM hidden
+    UNION ALL FROM unlearnable
+    UNION ALL FROM readable
+)
+ORDER BY place, about;

@@ -41,7 +41,9 @@ recipes = RECIPES | config.get("recipes", {})
 runs = {name: trainings.resolve(run, recipes) for name, run in config.get("runs", {}).items()}
 compute, seeds = config["compute"], [int(seed) for seed in config["seeds"]]  # 1.0 is a whole number to YAML
 asked = settings.asked(config, perturbations)
-families = {strip["family"] for strip in asked}
+families = {strip["family"] for strip in asked} | {
+    "training" for strip in asked if "run" in models[strip["model"]]
+}
 figures = {
     name: figure
     for name, figure in sorted(

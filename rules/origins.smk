@@ -115,4 +115,5 @@ def report_origin():
     foregrounds = [foreground_origin(strip["dataset"]) for strip in salient]
     names = ("marts.sql", "checks.sql", "published.csv")
     tables = [Path(HERE, "reports", name).read_text() for name in names]
-    return digest([strips, foregrounds, program("build_warehouse.py"), tables])
+    trainings = [run_origin(run) for run in asked_runs]
+    return digest([strips, foregrounds, trainings, program("build_warehouse.py"), tables])

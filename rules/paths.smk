@@ -15,8 +15,8 @@ STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
-sheets = {}  # a sheet, and the strips that it is of
-for strip in asked:
+sheets = {}  # a sheet, and the strips that it is of; a single level shows nothing but images
+for strip in (strip for strip in asked if len(strip["levels"]) > 1):
     sheets.setdefault(SHEET.format(**strip), []).append(strip)
 
 

@@ -10,8 +10,9 @@ from patchwork import files, warehouse
 
 given, params = snakemake.input, snakemake.params
 kinds = {"predictions": given.predictions, "indexes": given.indexes, "published": given.published}
-kinds["foregrounds"] = given.get("foregrounds", [])  # Snakemake drops an empty list
+kinds |= {name: given.get(name, []) for name in ("foregrounds", "trainings")}  # Snakemake drops an empty list
 asked = params.asked, params.reference, params.saliency
+trained = params.trainings, params.stylized
 sql = Path(given.marts).read_text(), Path(given.checks).read_text()
 with files.whole(snakemake.output[0]) as path:
-    warehouse.build(path, kinds, *asked, *sql, snakemake.threads, snakemake.resources.mem_mb)
+    warehouse.build(path, kinds, *asked, *sql, snakemake.threads, snakemake.resources.mem_mb, *trained)

@@ -18,7 +18,7 @@ from PIL import Image
 from conftest import PERTURBATIONS, ROOT
 from patchwork import page, theme, warehouse
 from patchwork.catalogue import catalogue
-from test_warehouse import IMAGES, Study
+from test_warehouse import CLASSES, IMAGES, Study
 
 HOSTILE = "<b>&"  # a model's name that would be markup if it were not escaped
 ENDING = "</script><script>alert(1)</script>"
@@ -34,6 +34,7 @@ STRIPS = {
 STRIPS |= {("corrupt", name): ("corruption", [0, 1, 5]) for name in ("snow", "fog", "saturate")}
 WORDS = {
     "foreground": ("shapes: 40 images with a mask", "attention", "random", "mean Jaccard index"),
+    "training": ("a run", "another", "40 held-out images", "held-out top-1, %", "loss · slow"),
     "corruption_error": ("vit", HOSTILE, "shapes: 40 images, 3 seeds", "mean of 3", "100 is"),
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -55,7 +56,23 @@ def path(tmp_path_factory):
     strips = STRIPS | {("adversarial_patch", model): ("patch", [0, 0.25]) for model in models}
     saliency = {"model": "dino", "head": "mean", "grid": "14x14"}
     study = Study(folder, models, strips=strips)
-    return study.build(foregrounds=[folder / "shapes.parquet"], saliency=saliency)
+    textures = [f"class{(label + 1) % CLASSES}" for label in study.index["label"].to_pylist()]
+    study.index = study.index.append_column("texture_class", [textures])
+    whole = Study(folder, models, "whole", {("clean", "plain"): ("clean", [0])})
+    columns = [pa.array([1, 2], field.type) for field in warehouse.EPOCHS if field.name != "run"]
+    rows = pa.table(columns, [name for name in warehouse.EPOCHS.names if name != "run"])
+    rows = rows.set_column(rows.column_names.index("held_out_images"), "held_out_images", [[40, 40]])
+    pq.write_table(rows, folder / "a run.parquet")
+    pq.write_table(rows, folder / "another.parquet")
+    training = {"recipe": "slow", "data": "train", "architecture": "a"}
+    trainings = [training | {"model": "vit", "run": "a run"}, training | {"model": "dino", "run": "another"}]
+    return study.build(
+        foregrounds=[folder / "shapes.parquet"],
+        saliency=saliency,
+        beside=[whole],
+        epochs=[folder / "a run.parquet", folder / "another.parquet"],
+        trainings=trainings,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +186,7 @@ def test_the_page_escapes_what_it_is_given(text):
 def test_the_page_has_all_its_parts(text):
     for part in ("models", "figures", "sheets", "skipped", "settings", *FIGURES):
         assert f'id="{part}"' in text
-    assert "2 models on shapes (40 images, 5 classes); seeds 0, 1, 2." in text
+    assert "2 models on shapes (40 images, 5 classes), whole (40 images, 5 classes); seeds 0, 1, 2." in text
     assert "Not above chance" not in text
     assert "share of &lt;i&gt;tiles&lt;/i&gt; dropped: 0, 0.1, 0.5" in text
     assert "Black &lt;i&gt;tiles&lt;/i&gt;." in text
@@ -191,9 +208,11 @@ def test_numbers_of_a_figure_stand_below_it(path, text):
 def test_a_model_near_chance_is_told():
     row = {"model": HOSTILE, "model_family": "cnn", "dataset": "shapes", "top1": 0.25, "low": 0.14}
     row |= {"high": 0.4, "images": 40, "chance": 0.2, "against_chance": "not told apart"}
+    row |= {"perturbed": True}
     told = page.models([row])
     assert f"<strong>Not told apart from chance:</strong> {escape(HOSTILE)} on shapes" in told
     assert "<td>not told apart</td>" in told
+    assert "Not told apart" not in page.models([row | {"perturbed": False}])  # there are no curves to warn of
 
 
 def test_a_page_without_sheets_and_files_left_out_has_no_empty_sections(path):

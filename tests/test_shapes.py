@@ -49,6 +49,17 @@ def test_conflicting_cues_never_agree_and_cover_all_pairs(tmp_path):
     assert set(half.values()) == {6}  # textures stay equal when the pairs cannot
 
 
+def test_the_index_tells_which_class_a_texture_stands_for(tmp_path):
+    for kind in ("natural", "conflict"):
+        shapes.draw(tmp_path / kind, kind, kind, 100, 32)
+    own = {row["texture"]: row["shape"] for row in table(tmp_path / "natural")}
+    assert len(own) == 10
+    for kind, agree in (("natural", True), ("conflict", False)):
+        for row in table(tmp_path / kind):
+            assert row["texture_class"] == own[row["texture"]]
+            assert (row["texture_class"] == row["shape"]) == agree
+
+
 def test_the_index_lists_every_file(tmp_path):
     shapes.draw(tmp_path / "a", "a", "conflict", 95, 32)
     rows = table(tmp_path / "a")

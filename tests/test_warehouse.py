@@ -89,7 +89,8 @@ class Study:
             rows.schema.get_field_index(column), field, pa.array(values, field.type)
         )
 
-    def build(self, foregrounds=(), saliency=None):
+    def write(self):
+        """The files of the study: predictions, and the index."""
         index = self.folder / f"images/{self.dataset}.parquet"
         index.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(self.index, index)
@@ -99,12 +100,23 @@ class Study:
             file.parent.mkdir(parents=True, exist_ok=True)
             tables.write(file, cells, {"refused": json.dumps(self.refused.get(name, []))})
             files.append(file)
+        return files, index
+
+    def build(self, foregrounds=(), saliency=None, beside=(), epochs=(), **trained):
+        """The warehouse of this study, and of others `beside` it."""
+        studies = [self, *beside]
+        files, indexes = zip(*(study.write() for study in studies), strict=True)
         path = self.folder / "warehouse.duckdb"
         marts, checks = ((ROOT / f"reports/{name}.sql").read_text() for name in ("marts", "checks"))
         published = self.published or ROOT / "reports/published.csv"
-        given = {"predictions": files, "indexes": [index], "foregrounds": foregrounds, "published": published}
-        asked = self.asked, self.reference, saliency
-        warehouse.build(path, given, *asked, marts, checks, threads=2, memory_mb=500)
+        given = {
+            "predictions": [file for some in files for file in some],
+            "indexes": [*indexes],
+            "foregrounds": foregrounds,
+        }
+        given |= {"published": published, "trainings": epochs}
+        asked = [strip for study in studies for strip in study.asked], self.reference, saliency
+        warehouse.build(path, given, *asked, marts, checks, threads=2, memory_mb=500, **trained)
         return path
 
 
@@ -182,6 +194,7 @@ def test_models_datasets_and_files_left_out_have_their_marts(built):
     found = rows(built, "FROM models")
     assert [row["model"] for row in found] == ["cnn", "vit"]  # by family
     assert all(row["images"] == IMAGES and row["against_chance"] == "above" for row in found)
+    assert all(row["perturbed"] for row in found)
     assert rows(built, "FROM datasets") == [
         {"dataset": "shapes", "images": IMAGES, "classes": CLASSES, "chance": 1 / CLASSES}
     ]

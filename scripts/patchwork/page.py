@@ -28,6 +28,13 @@ SHOWN = {
     "model": ("model", "{}"),
     "level": ("level", "{:g}"),
     "kind": ("foreground", "{}"),
+    "trained_on": ("trained on", "{}"),
+    "head": ("head", "{}"),
+    "epoch": ("epoch", "{:d}"),
+    "value": ("value", "{:.4g}"),
+    "answer": ("answer", "{}"),
+    "answered": ("share of images", "{:.1%}"),
+    "shape_bias": ("shape bias", "{:.1%}"),
     "jaccard": ("mean Jaccard index", "{:.1%}"),
     "corruption": ("corruption", "{}"),
     "error": ("error", "{:.1%}"),
@@ -35,6 +42,10 @@ SHOWN = {
     "top1": ("top-1", "{:.1%}"),
     "low": ("95 % from", "{:.1%}"),
     "high": ("to", "{:.1%}"),
+    "natural_top1": ("top-1 on natural images", "{:.1%}"),
+    "natural_low": ("95 % from", "{:.1%}"),
+    "natural_high": ("to", "{:.1%}"),
+    "decided": ("decided images", "{:,}"),
     "seed_spread": ("spread over seeds", "{:.2%}"),
     "state": ("tokens", "{}"),
     "share": ("share of them", "{:.1%}"),
@@ -65,13 +76,14 @@ def page(template, path, figures, sheets, settings):
     with warehouse.reading(path) as db:
         tables = {
             name: db.sql(f"FROM {name}").to_arrow_table().to_pylist()
-            for name in ("datasets", "models", "skipped", "refused", "computations")
+            for name in ("datasets", "models", "findings", "skipped", "refused", "computations")
         }
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
     drawn = [
         (name, caption, json.loads(Path(spec).read_text(encoding="utf-8"))) for name, caption, spec in figures
     ]
     sections = {
+        "findings": ("Findings", findings(tables["findings"])),
         "models": ("Models", models(tables["models"])),
         "figures": ("Figures", "".join(figure(*each) for each in drawn)),
         "sheets": ("What the models saw", "".join(sheet(*each) for each in sheets)),
@@ -192,7 +204,9 @@ def models(rows):
         for row in rows
     ]
     guessing = ", ".join(
-        f"{row['model']} on {row['dataset']}" for row in rows if row["against_chance"] == "not told apart"
+        f"{row['model']} on {row['dataset']}"
+        for row in rows
+        if row["perturbed"] and row["against_chance"] == "not told apart"
     )
     warning = (
         f'<p class="warning"><strong>Not told apart from chance:</strong> {escape(guessing)}. What such a '
@@ -204,6 +218,21 @@ def models(rows):
         "Below means that it goes by something other than the label: where cues disagree, another cue.</p>"
         + warning * bool(guessing)
         + table("Accuracy on untouched images", titles, cells)
+    )
+
+
+def findings(rows):
+    """What the trainings show, a statement a row; nothing if there is nothing to compare."""
+    titles = ["statement", "of", "verdict", "numbers"]
+    cells = [[row["claim"], row["about"], row["verdict"], row["numbers"]] for row in rows]
+    return bool(rows) * (
+        "<p>Statements about shape, texture and training, each decided by its numbers alone. Intervals "
+        "are 95 % Wilson intervals over images. A verdict is yes or no only where the intervals are "
+        "apart; else the images cannot tell. Nothing is corrected for the number of rows, and every "
+        "network was trained once, so a verdict is about these networks. Shape bias (Geirhos et al. 2019) "
+        "is the share of decisions for the shape among those for shape or texture, where the two "
+        "disagree. A texture counts as hidden if it is answered less often than before and than 1.5 times "
+        "by chance.</p>" + table("Findings", titles, cells)
     )
 
 

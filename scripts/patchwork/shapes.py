@@ -250,7 +250,8 @@ def draw(folder, name, kind, images, size, workers=1):
 
     images/<shape>/<file>.png  8-bit RGB; classes are named by their outline
     masks/<shape>/<file>.png   8-bit grey: 255 where at least half of the pixel is the object, 0 elsewhere
-    index.csv                  path, shape, texture, mask; path is relative to images/, mask to the folder
+    index.csv                  path, shape, texture, texture_class (the outline that carries this texture in
+                               "natural" images), mask; path is relative to images/, mask to the folder
 
     kind: "natural", where outline k always carries texture k so that both tell the class, or "conflict",
     where they disagree. name: the data set's; each image is a function of (name, its number), so any
@@ -271,6 +272,8 @@ def draw(folder, name, kind, images, size, workers=1):
             bar.update(count)
     with open(folder / "index.csv", "w", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow(["path", "shape", "texture", "mask"])
+        stands_for = dict(zip(TEXTURES, OUTLINES, strict=True))
+        writer.writerow(["path", "shape", "texture", "texture_class", "mask"])
         for shape, texture, file in rows:
-            writer.writerow([f"{shape}/{file}", shape, texture, f"masks/{shape}/{file}"])
+            told = [shape, texture, stands_for[texture]]
+            writer.writerow([f"{shape}/{file}", *told, f"masks/{shape}/{file}"])

@@ -14,6 +14,7 @@ PALE = "#868c95"  # of what a curve is compared with
 SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right"]
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 WIDTH, HEIGHT, PANEL_COLUMNS = 380, 260, 2
+ROW_PIXELS = 28
 
 alt.data_transformers.disable_max_rows()  # a figure's rows are few, but 5000 is fewer than a wide grid needs
 
@@ -120,6 +121,17 @@ def panels(chart, cells, title, columns=PANEL_COLUMNS):
     )
 
 
+def rows(chart, cells, title):
+    """A chart that has a row for each model, once for each panel of its rows."""
+    names = list(dict.fromkeys(cells["panel"].to_pylist()))
+    return (
+        chart.properties(width=WIDTH, height=alt.Step(ROW_PIXELS, **{"for": "position"}))
+        .facet(facet=alt.Facet("panel:N", sort=names), columns=min(PANEL_COLUMNS, max(1, len(names))))
+        .resolve_axis(x="independent")
+        .properties(title=alt.Title(title, subtitle=sampled(cells)))
+    )
+
+
 def natural(text):
     """A key that sorts 8x8 before 16x16."""
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
@@ -146,13 +158,15 @@ def shape(cells):
 
 
 def sampled(cells):
-    """What was measured, a line for each dataset: ['shapes: 1,000 images, 3 seeds']."""
-    rows = cells.select(["dataset", "images", "seeds"]).to_pylist()
+    """What was measured, a line for each dataset: ['shapes: 1,000 images, 3 seeds']; without seeds where rows
+    have none, as nothing is random there."""
+    rows = cells.select([n for n in ("dataset", "images", "seeds") if n in cells.column_names]).to_pylist()
     lines = []
     for dataset in sorted({row["dataset"] for row in rows}):
         images = max(row["images"] for row in rows if row["dataset"] == dataset)
-        seeds = max(row["seeds"] for row in rows if row["dataset"] == dataset)
-        lines.append(f"{dataset}: {images:,} image{'s'[: images != 1]}, {seeds} seed{'s'[: seeds != 1]}")
+        seeds = max(row.get("seeds", 0) for row in rows if row["dataset"] == dataset)
+        told = f", {seeds} seed{'s'[: seeds != 1]}" * bool(seeds)
+        lines.append(f"{dataset}: {images:,} image{'s'[: images != 1]}{told}")
     return lines
 
 

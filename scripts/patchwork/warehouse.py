@@ -31,19 +31,49 @@ FOREGROUND = pa.schema(
 )
 SALIENCY = pa.schema([("model", pa.string()), ("head", pa.string()), ("grid", pa.string())])
 REFUSED = pa.schema([*(ASKED.field(name) for name in [*STRIP, "level"]), ("reason", pa.string())])
+STYLIZED = pa.schema([(name, pa.string()) for name in ("dataset", "content", "stylizer")])
+TRAININGS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("model", "run", "recipe", "data")),
+        # Equal where the networks are, and where all of the training is but its images and its teacher.
+        ("architecture", pa.string()),
+        ("settings", pa.string()),
+        ("head", pa.string()),  # of a distilled network: class, shape or mean
+        ("teacher", pa.string()),  # a model
+    ]
+)
+EPOCHS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("epoch", pa.int16()),
+        ("loss", pa.float32()),
+        ("top1", pa.float32()),  # on the images as trained on: augmented; null without labels
+        ("held_out_top1", pa.float32()),
+        ("held_out_shape_top1", pa.float32()),  # of the shape head; null for networks that have none
+        ("held_out_images", pa.int32()),
+        ("learning_rate", pa.float32()),
+        ("images_per_second", pa.float32()),
+        ("memory_mb", pa.float32()),
+        ("seconds", pa.float32()),
+    ]
+)
 SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, "level"])
 SHOWN_ROWS = 3
 
 
-def build(path, given, asked, reference, saliency, marts, checks, threads, memory_mb):
+def build(
+    path, given, asked, reference, saliency, marts, checks, threads, memory_mb, trainings=(), stylized=()
+):
     """Write a warehouse to `path`, which must not exist.
 
     given: files by what they are: predictions and indexes, lists of parquet files,
     .../dataset/model/perturbation/variant.parquet and .../dataset.parquet; foregrounds, parquet files of
-    foreground.SCORES, .../dataset.parquet; published, a CSV of published numbers. asked: the strips that the
+    foreground.SCORES, .../dataset.parquet; trainings, parquet files of EPOCHS but its run, .../run.parquet;
+    published, a CSV of published numbers. asked: the strips that the
     config asks for, dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference:
     the model that others are compared with. saliency: {model, head, grid} of the config, or None. marts,
-    checks: SQL.
+    checks: SQL. trainings: of models that were trained here, dicts of TRAININGS. stylized: datasets that were
+    stylized from others, dicts of STYLIZED.
     Raises ValueError with the comment of the first check that finds something.
     """
     with duckdb.connect(path) as db:
@@ -55,6 +85,16 @@ def build(path, given, asked, reference, saliency, marts, checks, threads, memor
         db.execute("CREATE TABLE refused AS FROM refused_levels")
         db.register("foreground_scores", foreground_scores(given["foregrounds"]))
         db.execute("CREATE TABLE foreground AS FROM foreground_scores")
+        db.register("epochs_told", epochs(given.get("trainings", ())))
+        db.execute("CREATE TABLE epochs AS FROM epochs_told")
+        db.register("stylized_told", pa.Table.from_pylist([*stylized], STYLIZED))
+        db.execute("CREATE TABLE stylized AS FROM stylized_told")
+        db.register("trainings_told", pa.Table.from_pylist([*trainings], TRAININGS))
+        db.execute(
+            "CREATE TABLE trainings AS "
+            "SELECT trainings_told.*, dataset IS NOT NULL AS stylized, content, stylizer "
+            "FROM trainings_told LEFT JOIN stylized ON dataset = data ORDER BY model"
+        )
         told = [{name: str(value) for name, value in saliency.items()}] if saliency else []
         db.register("saliency_told", pa.Table.from_pylist(told, SALIENCY))
         db.execute("CREATE TABLE saliency AS FROM saliency_told")
@@ -106,6 +146,15 @@ def foreground_scores(paths):
     for path in map(Path, paths):
         scores = pq.read_table(path)
         tables.append(scores.add_column(0, "dataset", [[path.stem] * len(scores)]).cast(FOREGROUND))
+    return pa.concat_tables(tables)
+
+
+def epochs(paths):
+    """How runs went, epoch by epoch: a table of EPOCHS."""
+    tables = [EPOCHS.empty_table()]
+    for path in map(Path, paths):
+        rows = pq.read_table(path)
+        tables.append(rows.add_column(0, "run", [[path.stem] * len(rows)]).select(EPOCHS.names).cast(EPOCHS))
     return pa.concat_tables(tables)
 
 

@@ -1,0 +1,74 @@
+"""Shape bias: does a network go by the shape or by the texture, where the two disagree?
+
+From left to right, the share of decisions for the class of the shape among those for the class of the shape
+or of the texture (Geirhos et al., ICLR 2019): a network at the left goes by texture, at the right by shape;
+at the dashed line it goes as often by one as by the other. A row is a model, a panel a dataset in which
+shape and texture disagree. Colour tells the images that it was trained on, the form of the mark its head; a
+distilled network has a class token and a shape token, which learns from a teacher, whose own shape bias is
+the grey bar in the same row. Bars are 95 % Wilson intervals over the images that were decided for shape or
+texture; how many these are stands in the table.
+"""
+
+import altair as alt
+
+from patchwork import theme
+
+ORDER = 60
+FAMILY = "clean"
+SQL = """
+SELECT
+    s.dataset AS panel, s.dataset, s.model, s.place, coalesce(s.trained_on, 'not trained here') AS trained_on,
+    CASE
+        WHEN s.head IS NULL THEN 'one head' WHEN s.head = 'mean' THEN 'mean of heads' ELSE s.head || ' head'
+    END AS head,
+    s.shape_bias, s.low, s.high, s.decided, s.images,
+    s.teacher, t.shape_bias AS teacher_bias
+FROM shape_bias AS s
+LEFT JOIN shape_bias AS t ON t.model = s.teacher AND t.dataset = s.dataset
+WHERE NOT s.of_stylized_images AND s.decided > 0
+ORDER BY s.dataset, s.place
+"""
+HEADS = ["one head", "class head", "shape head", "mean of heads"]
+
+
+def chart(cells):
+    trained_on = sorted(set(cells["trained_on"].to_pylist()))
+    rows = list(dict.fromkeys(cells.sort_by("place")["model"].to_pylist()))
+    y = alt.Y("model:N", sort=rows, title=None, axis=alt.Axis(labelLimit=220))
+    title = "shape bias"
+    x = alt.X(
+        "shape_bias:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
+    )
+    heads = [head for head in HEADS if head in set(cells["head"].to_pylist())]
+    shapes = [theme.SHAPES[HEADS.index(head)] for head in heads]
+    base = alt.Chart(cells).encode(
+        y=y, color=alt.Color("trained_on:N", scale=alt.Scale(domain=trained_on, range=theme.COLOURS))
+    )
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("trained_on:N", title="trained on"),
+        alt.Tooltip("head:N"),
+        alt.Tooltip("shape_bias:Q", title="shape bias", format=".1%"),
+        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
+        alt.Tooltip("high:Q", title="to", format=".1%"),
+        alt.Tooltip("decided:Q", title="decided images", format=","),
+        alt.Tooltip("teacher:N"),
+        alt.Tooltip("teacher_bias:Q", title="its shape bias", format=".1%"),
+    ]
+    layers = [
+        alt.Chart(cells).mark_rule(style="chance").encode(x=alt.datum(0.5)),
+        base.transform_filter("isValid(datum.teacher_bias)")
+        .mark_tick(thickness=3, height=16, color=theme.PALE)
+        .encode(x="teacher_bias:Q", color=alt.value(theme.PALE)),
+        base.mark_rule(style="interval").encode(x=alt.X("low:Q", title=title), x2="high:Q"),
+        base.mark_point(opacity=1, size=70).encode(
+            x=x,
+            shape=alt.Shape(
+                "head:N",
+                scale=alt.Scale(domain=heads, range=shapes),
+                legend=alt.Legend(symbolFillColor=theme.PALE, symbolStrokeColor=theme.PALE),
+            ),
+            tooltip=tooltip,
+        ),
+    ]
+    return theme.rows(alt.layer(*layers), cells, "Shape bias where shape and texture disagree")
