@@ -69,10 +69,12 @@ def needing(need):
 
 
 attacks, salient = needing("patches"), needing("saliency")
+# The models whose foregrounds are scored; the first tells the perturbations what is salient.
+salient_models = [config["saliency"]["model"], *config["saliency"]["beside"]] if salient else []
 asked_models = sorted(
     {strip["model"] for strip in asked}
     | {attack["variant"] for attack in attacks}
-    | {config["saliency"]["model"] for _ in salient}
+    | {*salient_models}
 )
 asked_runs = sorted({models[name]["run"] for name in asked_models if "run" in models[name]})
 crafting = [config["patches"]["data"]] if attacks else []
@@ -91,11 +93,11 @@ wildcard_constraints:
     epoch=r"\d+",
 
 
-def saliency_model():
-    """The model whose attention tells what is salient."""
+def saliency():
+    """How the config finds what is salient."""
     if "saliency" not in config:
         raise WorkflowError(f"config: {settings.NO_SALIENCY}")
-    return config["saliency"]["model"]
+    return config["saliency"]
 
 
 def strip_cells(where):

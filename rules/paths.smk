@@ -15,6 +15,11 @@ STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
+foregrounds = [
+    f"results/foreground/{dataset}/{model}.parquet"
+    for dataset in sorted({strip["dataset"] for strip in salient})
+    for model in salient_models
+]
 sheets = {}  # a sheet, and the strips that it is of
 for strip in asked:
     sheets.setdefault(SHEET.format(**strip), []).append(strip)
@@ -48,7 +53,7 @@ def patches(where):
 # What a perturbation may need beside images: where it is, by wildcards or strip; None where a dataset lacks it.
 NEEDS = {
     "imagenet_c": imagenet_c,
-    "saliency": lambda where: f"results/saliency/{where['dataset']}.npy",
+    "saliency": lambda where: f"results/saliency/{where['dataset']}/{saliency()['model']}.npy",
     "patches": patches,
 }
 
@@ -78,6 +83,12 @@ def weights(name):
     )
 
 
+def weights_file(name):
+    """The file that the config names for the weights of a model, if it names one: [path]."""
+    told = models[name].get("weights", "random")
+    return [] if told == "random" or is_url(told) else [told]
+
+
 def checkpoints(run):
     """The checkpoints of a run, one at the end of each stage."""
     epochs, stage = runs[run]["epochs"], runs[run]["stage"]
@@ -95,7 +106,7 @@ def everything():
         *(checkpoints(run)[-1] for run in asked_runs),
         *(weights(model) for model in asked_models),
         *(file for strip in asked for file in needs(strip).values()),
-        *paths("results/foreground/{dataset}.parquet", salient),
+        *foregrounds,
         *paths(STRIP),
         *sheets,
         "results/warehouse.duckdb",

@@ -3,7 +3,7 @@ rule build_warehouse:
     input:
         predictions=paths(STRIP),
         indexes=paths("results/images/{dataset}.parquet"),
-        foregrounds=paths("results/foreground/{dataset}.parquet", salient),
+        foregrounds=foregrounds,
         published=here("reports/published.csv"),
         marts=here("reports/marts.sql"),
         checks=here("reports/checks.sql"),

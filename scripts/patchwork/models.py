@@ -115,8 +115,10 @@ def build(entry, weights, classes=None):
     """
     state, metadata = load(weights)
     learnt = json.loads(metadata.get("classes", "null"))
-    net = create(entry, len(learnt) if learnt else None)
+    net = create(entry, None if learnt is None else len(learnt))
     fit(net, state, weights)
+    if classes and not net.num_classes:
+        raise ValueError(f"the weights of {entry['timm']} learnt no classes, so it cannot name any")
     if classes and net.num_classes != len(classes):
         raise ValueError(
             f"{entry['timm']} tells {net.num_classes} classes apart, the dataset has {len(classes)}: give "
@@ -161,13 +163,14 @@ def fit(net, state, source):
 
 
 def save(path, state, classes=None):
-    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on."""
+    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on: none of
+    a network that learnt without labels."""
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(state):
         digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
         digest.update(state[name].reshape(-1).view(torch.uint8).numpy())
-    metadata = {"digest": digest.hexdigest()} | ({"classes": json.dumps(classes)} if classes else {})
+    metadata = {"digest": digest.hexdigest()} | ({} if classes is None else {"classes": json.dumps(classes)})
     safetensors.torch.save_file(state, path, metadata)
 
 
