@@ -71,10 +71,9 @@ def needing(need):
 attacks, salient = needing("patches"), needing("saliency")
 # The models whose foregrounds are scored; the first tells the perturbations what is salient.
 salient_models = [config["saliency"]["model"], *config["saliency"]["beside"]] if salient else []
+scored = [strip | {"model": model} for strip in salient for model in salient_models]
 asked_models = sorted(
-    {strip["model"] for strip in asked}
-    | {attack["variant"] for attack in attacks}
-    | {*salient_models}
+    {strip["model"] for strip in asked} | {attack["variant"] for attack in attacks} | {*salient_models}
 )
 asked_runs = sorted({models[name]["run"] for name in asked_models if "run" in models[name]})
 crafting = [config["patches"]["data"]] if attacks else []
@@ -98,6 +97,12 @@ def saliency():
     if "saliency" not in config:
         raise WorkflowError(f"config: {settings.NO_SALIENCY}")
     return config["saliency"]
+
+
+def weights_file(name):
+    """The file that the config names for the weights of a model, if it names one: [path]."""
+    told = models[name].get("weights", "random")
+    return [] if told == "random" or is_url(told) else [told]
 
 
 def strip_cells(where):

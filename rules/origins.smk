@@ -59,7 +59,9 @@ def run_origin(run):
 def weights_stamp(model):
     """Size and time of a local weights file: another file under the same name may be the older one."""
     return [
-        [os.stat(file).st_size, os.stat(file).st_mtime_ns] for file in weights_file(model) if os.path.isfile(file)
+        [os.stat(file).st_size, os.stat(file).st_mtime_ns]
+        for file in weights_file(model)
+        if os.path.isfile(file)
     ]
 
 
@@ -120,7 +122,7 @@ def report_origin():
         ]
         for strip in asked
     ]
-    scores = [foreground_origin(strip["dataset"], model) for strip in salient for model in salient_models]
+    scores = [foreground_origin(strip["dataset"], strip["model"]) for strip in scored]
     names = ("marts.sql", "checks.sql", "published.csv")
     tables = [Path(HERE, "reports", name).read_text() for name in names]
     return digest([strips, scores, program("build_warehouse.py"), tables])

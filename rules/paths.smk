@@ -15,11 +15,7 @@ STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
-foregrounds = [
-    f"results/foreground/{dataset}/{model}.parquet"
-    for dataset in sorted({strip["dataset"] for strip in salient})
-    for model in salient_models
-]
+foregrounds = paths("results/foreground/{dataset}/{model}.parquet", scored)
 sheets = {}  # a sheet, and the strips that it is of
 for strip in asked:
     sheets.setdefault(SHEET.format(**strip), []).append(strip)
@@ -78,15 +74,7 @@ def sheet_models(wildcards):
 def weights(name):
     """Trained here if the model names a run, fetched otherwise."""
     run = models[name].get("run")
-    return (
-        f"results/weights/trained/{run}.safetensors" if run else f"results/weights/fetched/{name}.safetensors"
-    )
-
-
-def weights_file(name):
-    """The file that the config names for the weights of a model, if it names one: [path]."""
-    told = models[name].get("weights", "random")
-    return [] if told == "random" or is_url(told) else [told]
+    return f"results/weights/{f'trained/{run}' if run else f'fetched/{name}'}.safetensors"
 
 
 def checkpoints(run):

@@ -137,7 +137,7 @@ def test_small_crops_take_the_interpolated_positions():
 
 
 def test_only_vision_transformers_can_be_trained():
-    with pytest.raises(ValueError, match="'resnet10t' refuses options .*dynamic_img_size"):
+    with pytest.raises(ValueError, match=r"'resnet10t' refuses options .*dynamic_img_size"):
         dino.backbone({"timm": "resnet10t"})
 
 

@@ -33,7 +33,14 @@ STRIPS = {
 }
 STRIPS |= {("corrupt", name): ("corruption", [0, 1, 5]) for name in ("snow", "fog", "saturate")}
 WORDS = {
-    "foreground": ("shapes: 40 images with a mask", "attention", "random", "mean Jaccard index"),
+    "foreground": (
+        "shapes: 40 images with a mask",
+        "vit",
+        "dino",
+        "attention",
+        "random",
+        "mean Jaccard index",
+    ),
     "corruption_error": ("vit", HOSTILE, "shapes: 40 images, 3 seeds", "mean of 3", "100 is"),
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -51,11 +58,14 @@ def path(tmp_path_factory):
     folder, models = tmp_path_factory.mktemp("study"), {"vit": "vit", HOSTILE: "cnn"}
     scores = [np.arange(IMAGES, dtype=np.int32), np.full(IMAGES, 0.5, np.float32)]
     scores += [*np.random.default_rng(0).random((2, IMAGES), np.float32)]
-    pq.write_table(pa.table(scores, ["image", "level", "jaccard", "random"]), folder / "shapes.parquet")
+    foregrounds = [folder / "shapes/vit.parquet", folder / "shapes/dino.parquet"]
+    foregrounds[0].parent.mkdir()
+    for file in foregrounds:
+        pq.write_table(pa.table(scores, ["image", "level", "jaccard", "random"]), file)
     strips = STRIPS | {("adversarial_patch", model): ("patch", [0, 0.25]) for model in models}
     saliency = {"model": "dino", "head": "mean", "grid": "14x14"}
     study = Study(folder, models, strips=strips)
-    return study.build(foregrounds=[folder / "shapes.parquet"], saliency=saliency)
+    return study.build(foregrounds=foregrounds, saliency=saliency)
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,11 @@
 
 From left to right, the share of the attention of the class token that the foreground holds at least: of all
 sets of patches that do, the smallest. Upwards, the Jaccard index (intersection over union) of that foreground
-and the true mask of the object, counted in pixels, as a mean over the images that have a mask. A colour is the
-network whose attention it is. Its dashed line is the same for as many patches of the image chosen at random:
-only what is above that has been found by attention. Patches are coarser than masks, so even the best choice of
-patches would not reach 100 %. A panel is a dataset. Upright bars are 95 % intervals of the mean over images (normal approximation).
+and the true mask of the object, counted in pixels, as a mean over the images that have a mask. A colour is
+the network whose attention it is. Its dashed line is the same for as many patches of the image chosen at
+random: only what is above that has been found by attention. Patches are coarser than masks, so even the best
+choice of patches would not reach 100 %. A panel is a dataset.
+Upright bars are 95 % intervals of the mean over images (normal approximation).
 """
 
 import altair as alt

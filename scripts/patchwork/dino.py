@@ -79,6 +79,8 @@ class DinoTask(TrainingTask):
     The state dict is all that training goes on from but the optimizer.
     """
 
+    done: torch.Tensor
+
     def __init__(self, net, settings, size, epochs, epoch_steps, device=None, verbose=False):
         super().__init__(device=device, verbose=verbose)
         settings = DEFAULTS | settings

@@ -1,4 +1,4 @@
-"""Weights from the timm hub, a URL or a file, or random ones, in one form: a .safetensors that fits its network."""
+"""Weights from the timm hub, a URL, a file or nowhere, in one form: a .safetensors that fits its network."""
 
 import hashlib
 import pickle
@@ -16,9 +16,9 @@ UNREADABLE = pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, 
 
 
 def fetch(name, entry, path, folder):
-    """Get the weights of a model, `name` with its config entry {timm, options, weights, sha256}, and save them
-    at `path`.
+    """Get the weights of the model `name` and save them at `path`.
 
+    entry: of the config, {timm, options, weights, sha256}.
     folder: for a downloaded file. Raises ValueError or FileNotFoundError naming the model, file or URL
     when the weights cannot be had, are not what the sha256 says, do not fit or hold NaN.
     """

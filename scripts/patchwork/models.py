@@ -163,8 +163,8 @@ def fit(net, state, source):
 
 
 def save(path, state, classes=None):
-    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on: none of
-    a network that learnt without labels."""
+    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on; [] if
+    it learnt without labels."""
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(state):

@@ -41,10 +41,10 @@ def build(path, given, asked, reference, saliency, marts, checks, threads, memor
 
     given: files by what they are: predictions and indexes, lists of parquet files,
     .../dataset/model/perturbation/variant.parquet and .../dataset.parquet; foregrounds, parquet files of
-    foreground.SCORES, .../dataset/model.parquet; published, a CSV of published numbers. asked: the strips that the
-    config asks for, dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference:
-    the model that others are compared with. saliency: the config's {model, head, grid}, or None. marts,
-    checks: SQL.
+    foreground.SCORES, .../dataset/model.parquet; published, a CSV of published numbers. asked: the strips
+    that the config asks for, dicts with the names of ASKED and `cells` [(level, seed)], clean level first.
+    reference: the model that others are compared with. saliency: the config's {model, head, grid}, or None.
+    marts, checks: SQL.
     Raises ValueError with the comment of the first check that finds something.
     """
     with duckdb.connect(path) as db:
