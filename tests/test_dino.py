@@ -141,6 +141,13 @@ def test_only_vision_transformers_can_be_trained():
         dino.backbone({"timm": "resnet10t"})
 
 
+def test_settings_that_cannot_be_are_told():
+    with pytest.raises(ValueError, match="local_crop is no setting of DINO, did you mean 'local_crops'"):
+        task(local_crop=2)
+    with pytest.raises(ValueError, match=r"local_size must be a multiple of the patches' 8x8 pixels"):
+        task(local_size=20)
+
+
 def test_drop_path_is_for_the_student():
     torch.manual_seed(0)
     net = dino.backbone(ENTRY | {"options": ENTRY["options"] | {"drop_path_rate": 0.5}})

@@ -246,9 +246,9 @@ def test_a_new_file_beside_the_class_folders_runs_nothing(project):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("seeds:", "seed:", "config.yaml, line 24: seed is no key of Patchwork, did you mean 'seeds'?"),
-        ("models: vit,", "models: vti,", "line 16: studies.permutation.models: 'vti' is not known, did"),
-        ("0.9]", "1.9]", "config.yaml, line 20: levels.random_drop: level 1.9 is outside 0 to 1"),
+        ("seeds:", "seed:", "config.yaml, line 25: seed is no key of Patchwork, did you mean 'seeds'?"),
+        ("models: vit,", "models: vti,", "line 17: studies.permutation.models: 'vti' is not known, did"),
+        ("0.9]", "1.9]", "config.yaml, line 21: levels.random_drop: level 1.9 is outside 0 to 1"),
         ("draw: natural, images: 20, size: 32", "root: lost", "datasets.shapes.root: there is no folder"),
         ("weights: cnn.", "weights: lost.", "models.cnn.weights: there is no file lost"),
     ],

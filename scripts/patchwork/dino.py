@@ -16,6 +16,7 @@ from timm.task import TrainingTask
 from torch import nn
 
 from patchwork import models
+from patchwork.catalogue import suggest
 
 # The defaults of main_dino.py, which train a ViT-S/16; sizes of its images are 224 and 96 pixels.
 DEFAULTS = {
@@ -77,13 +78,20 @@ class DinoTask(TrainingTask):
     [3, *size], and local_crops smaller ones; its random numbers are those of torch and numpy.
     Call before_step once gradients are there, and after_step once the optimizer has used them.
     The state dict is all that training goes on from but the optimizer.
+    Raises ValueError for a setting that there is not, and a local_size that patches do not divide.
     """
 
     done: torch.Tensor
 
     def __init__(self, net, settings, size, epochs, epoch_steps, device=None, verbose=False):
         super().__init__(device=device, verbose=verbose)
+        for name in settings.keys() - DEFAULTS:
+            known = ", ".join(DEFAULTS)
+            raise ValueError(f"{name} is no setting of DINO{suggest(name, DEFAULTS)}; there are {known}")
         settings = DEFAULTS | settings
+        patch = net.patch_embed.patch_size
+        if any(settings["local_size"] % side for side in patch):
+            raise ValueError(f"local_size must be a multiple of the patches' {patch[0]}x{patch[1]} pixels")
         self.settings, self.epoch_steps, self.steps = settings, epoch_steps, epochs * epoch_steps
         self.student = Branch(net, settings)
         self.teacher = Branch(copy.deepcopy(net), settings)
