@@ -76,13 +76,16 @@ def needing(need):
 
 
 attacks, salient = needing("patches"), needing("saliency")
+# The models whose foregrounds are scored; the first tells the perturbations what is salient.
+salient_models = [config["saliency"]["model"], *config["saliency"]["beside"]] if salient else []
+scored = [strip | {"model": model} for strip in salient for model in salient_models]
 crafting = [config["patches"]["data"]] if attacks else []
 needed = trainings.reach(
     config,
     {
         *(("models", strip["model"]) for strip in asked),
         *(("models", attack["variant"]) for attack in attacks),
-        *(("models", config["saliency"]["model"]) for _ in salient),
+        *(("models", model) for model in salient_models),
         *(("datasets", strip["dataset"]) for strip in asked),
         *(("datasets", dataset) for dataset in crafting),
     },
@@ -102,11 +105,17 @@ wildcard_constraints:
     epoch=r"\d+",
 
 
-def saliency_model():
-    """The model whose attention tells what is salient."""
+def saliency():
+    """How the config finds what is salient."""
     if "saliency" not in config:
         raise WorkflowError(f"config: {settings.NO_SALIENCY}")
-    return config["saliency"]["model"]
+    return config["saliency"]
+
+
+def weights_file(name):
+    """The file that the config names for the weights of a model, if it names one: [path]."""
+    told = models[name].get("weights", "random")
+    return [] if told == "random" or is_url(told) else [told]
 
 
 def strip_cells(where):

@@ -48,55 +48,56 @@ rule map_saliency:
     input:
         images="results/images/{dataset}.npy",
         index="results/images/{dataset}.parquet",
-        weights=lambda w: weights(saliency_model()),
+        weights=lambda w: weights(w.model),
     output:
-        "results/saliency/{dataset}.npy",
+        "results/saliency/{dataset}/{model}.npy",
     log:
-        "logs/map_saliency/{dataset}.log",
+        "logs/map_saliency/{dataset}/{model}.log",
     benchmark:
-        "benchmarks/map_saliency/{dataset}.jsonl"
+        "benchmarks/map_saliency/{dataset}/{model}.jsonl"
     conda:
         "../envs/torch.yaml"
     threads: 4
     resources:
         gpu=gpus,
     params:
-        origin=lambda w: saliency_origin(w.dataset),
-        model=lambda w: facts(models[saliency_model()]),
-        head=lambda w: config["saliency"]["head"],
-        grid=lambda w: config["saliency"]["grid"],
+        origin=lambda w: saliency_origin(w.dataset, w.model),
+        model=lambda w: facts(models[w.model]),
+        head=lambda w: saliency()["head"],
+        grid=lambda w: saliency()["grid"],
         compute=compute,
     script:
         "../scripts/map_saliency.py"
 
 
 rule score_foreground:
-    """How well the most salient tiles agree with the true masks of the objects, where a dataset has masks."""
+    """How well one model's most salient tiles agree with the true masks of the objects, where there are masks."""
     input:
-        saliency="results/saliency/{dataset}.npy",
+        saliency="results/saliency/{dataset}/{model}.npy",
         index="results/images/{dataset}.parquet",
         folder=lambda w: ancient(image_folder(w.dataset)),
         columns=lambda w: image_columns(w.dataset),
     output:
-        "results/foreground/{dataset}.parquet",
+        "results/foreground/{dataset}/{model}.parquet",
     log:
-        "logs/score_foreground/{dataset}.log",
+        "logs/score_foreground/{dataset}/{model}.log",
     benchmark:
-        "benchmarks/score_foreground/{dataset}.jsonl"
+        "benchmarks/score_foreground/{dataset}/{model}.jsonl"
     conda:
         "../envs/torch.yaml"
     threads: 1
     params:
-        origin=lambda w: foreground_origin(w.dataset),
+        origin=lambda w: foreground_origin(w.dataset, w.model),
         pixels=config["pixels"],
     script:
         "../scripts/score_foreground.py"
 
 
 rule fetch_weights:
-    """Weights from the hub, a URL or a file. The only rule that touches the network; it runs where Snakemake runs."""
+    """Weights from the hub, a URL or a file, or random ones. The only rule that touches the network; it runs
+    where Snakemake runs."""
     input:
-        lambda w: [f for f in [models[w.model].get("weights", "")] if f and not is_url(f)],
+        lambda w: weights_file(w.model),
     output:
         "results/weights/fetched/{model}.safetensors",
     log:

@@ -51,26 +51,29 @@ def images_origin(dataset):
 
 def weights_stamp(model):
     """Size and time of a local weights file: another file under the same name may be the older one."""
-    file = models[model].get("weights", "")
-    return [os.stat(file).st_size, os.stat(file).st_mtime_ns] if os.path.isfile(file) else []
+    return [
+        [os.stat(file).st_size, os.stat(file).st_mtime_ns]
+        for file in weights_file(model)
+        if os.path.isfile(file)
+    ]
 
 
 @cache
 def weights_origin(model):
     run = models[model].get("run")
-    made = run_origin(run) if run else [weights_stamp(model), program("fetch_weights.py")]
+    made = run_origin(run) if run else [model, weights_stamp(model), program("fetch_weights.py")]
     return digest([facts(models[model]), made])
 
 
 @cache
-def saliency_origin(dataset):
-    decides = [weights_origin(saliency_model()), config["saliency"]["head"], config["saliency"]["grid"]]
+def saliency_origin(dataset, model):
+    decides = [weights_origin(model), saliency()["head"], saliency()["grid"]]
     return digest([images_origin(dataset), decides, compute["dtype"], program("map_saliency.py")])
 
 
 @cache
-def foreground_origin(dataset):
-    return digest([saliency_origin(dataset), program("score_foreground.py")])
+def foreground_origin(dataset, model):
+    return digest([saliency_origin(dataset, model), program("score_foreground.py")])
 
 
 @cache
@@ -87,7 +90,7 @@ def imagenet_c_origin(where):
 # What decides the files of NEEDS, by wildcards or strip.
 NEEDS_ORIGINS = {
     "imagenet_c": imagenet_c_origin,
-    "saliency": lambda where: saliency_origin(where["dataset"]),
+    "saliency": lambda where: saliency_origin(where["dataset"], saliency()["model"]),
     # Not levels and seeds: each has a patch of its own, which is the same whatever others there are.
     "patches": lambda where: patches_origin(where["perturbation"], where["variant"]),
 }
@@ -112,8 +115,8 @@ def report_origin():
         ]
         for strip in asked
     ]
-    foregrounds = [foreground_origin(strip["dataset"]) for strip in salient]
+    scores = [foreground_origin(strip["dataset"], strip["model"]) for strip in scored]
     names = ("marts.sql", "checks.sql", "published.csv")
     tables = [Path(HERE, "reports", name).read_text() for name in names]
     trainings = [run_origin(run) for run in asked_runs]
-    return digest([strips, foregrounds, trainings, program("build_warehouse.py"), tables])
+    return digest([strips, scores, trainings, program("build_warehouse.py"), tables])

@@ -15,6 +15,7 @@ STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
+foregrounds = paths("results/foreground/{dataset}/{model}.parquet", scored)
 sheets = {}  # a sheet, and the strips that it is of; a single level shows nothing but images
 for strip in (strip for strip in asked if len(strip["levels"]) > 1):
     sheets.setdefault(SHEET.format(**strip), []).append(strip)
@@ -48,7 +49,7 @@ def patches(where):
 # What a perturbation may need beside images: where it is, by wildcards or strip; None where a dataset lacks it.
 NEEDS = {
     "imagenet_c": imagenet_c,
-    "saliency": lambda where: f"results/saliency/{where['dataset']}.npy",
+    "saliency": lambda where: f"results/saliency/{where['dataset']}/{saliency()['model']}.npy",
     "patches": patches,
 }
 
@@ -73,9 +74,7 @@ def sheet_models(wildcards):
 def weights(name):
     """Trained here if the model names a run, fetched otherwise."""
     run = models[name].get("run")
-    return (
-        f"results/weights/trained/{run}.safetensors" if run else f"results/weights/fetched/{name}.safetensors"
-    )
+    return f"results/weights/{f'trained/{run}' if run else f'fetched/{name}'}.safetensors"
 
 
 def everything():
@@ -90,7 +89,7 @@ def everything():
         *(f"results/trainings/{run}.parquet" for run in asked_runs),
         *(weights(model) for model in asked_models),
         *(file for strip in asked for file in needs(strip).values()),
-        *paths("results/foreground/{dataset}.parquet", salient),
+        *foregrounds,
         *paths(STRIP),
         *sheets,
         "results/warehouse.duckdb",

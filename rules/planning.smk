@@ -11,7 +11,7 @@ def missing_files():
     ]:
         for name, key in product(names, keys):
             file = config[kind][name].get(key, "")
-            if file and not is_url(file) and not os.path.isfile(file):
+            if file not in ("", "random") and not is_url(file) and not os.path.isfile(file):
                 yield f"{kind}.{name}.{key}: there is no file {file}"
     for strip in needing("imagenet_c"):
         needed = [place for folder in severity_folders(strip) for place in (folder.parents[1], folder)]

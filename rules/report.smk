@@ -26,7 +26,7 @@ rule build_warehouse:
     input:
         predictions=paths(STRIP),
         indexes=paths("results/images/{dataset}.parquet"),
-        foregrounds=paths("results/foreground/{dataset}.parquet", salient),
+        foregrounds=foregrounds,
         trainings=expand("results/trainings/{run}.parquet", run=asked_runs),
         published=here("reports/published.csv"),
         marts=here("reports/marts.sql"),

@@ -1,4 +1,4 @@
-"""Weights from the hub, a URL or a file to a .safetensors that fits its network."""
+"""Weights from the hub, a URL or a file, or random ones, to a .safetensors that fits its network."""
 
 from patchwork import jobs
 
@@ -9,4 +9,4 @@ from tempfile import TemporaryDirectory
 from patchwork import fetching, files
 
 with files.whole(snakemake.output[0]) as path, TemporaryDirectory(dir=path.parent) as downloads:
-    fetching.fetch(snakemake.params.model, path, downloads)
+    fetching.fetch(snakemake.wildcards.model, snakemake.params.model, path, downloads)

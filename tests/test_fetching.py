@@ -82,7 +82,7 @@ def state(entry=ENTRY, seed=3):
 
 def fetched(entry, tmp_path):
     (tmp_path / "downloads").mkdir(exist_ok=True)
-    fetching.fetch(entry, tmp_path / "out.safetensors", tmp_path / "downloads")
+    fetching.fetch("net", entry, tmp_path / "out.safetensors", tmp_path / "downloads")
     return models.load(tmp_path / "out.safetensors")[0]
 
 
@@ -167,6 +167,24 @@ def test_a_server_that_hangs_up_is_named(tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
 
 
+# ---- none ----
+
+
+def test_random_weights_belong_to_the_name_of_the_model(tmp_path):
+    entry = ENTRY | {"weights": "random"}
+    found = {}
+    for number, name in enumerate(["one", "one", "two"]):
+        torch.manual_seed(number)  # what was drawn before does not matter, and nothing else is changed
+        expected = torch.rand(1, generator=torch.Generator().manual_seed(number))
+        fetching.fetch(name, entry, tmp_path / f"{number}.safetensors", tmp_path)
+        assert torch.equal(torch.rand(1), expected)
+        found[number] = models.load(tmp_path / f"{number}.safetensors")[0]
+    assert same(found[0], found[1])
+    weights = {name for name, value in found[0].items() if value.is_floating_point() and value.std() > 0}
+    assert len(weights) > 3 and not any(torch.equal(found[0][name], found[2][name]) for name in weights)
+    assert models.build(entry, tmp_path / "0.safetensors").origin["weights"]
+
+
 # ---- the hub ----
 
 FETCH = """
@@ -175,7 +193,7 @@ sys.path.insert(0, sys.argv[1])
 from patchwork import fetching
 for name in sys.argv[3:]:
     try:
-        fetching.fetch({"timm": name}, f"{sys.argv[2]}/{name}.safetensors", sys.argv[2])
+        fetching.fetch(name, {"timm": name}, f"{sys.argv[2]}/{name}.safetensors", sys.argv[2])
         print(json.dumps([name, None]))
     except ValueError as error:
         print(json.dumps([name, str(error)]))

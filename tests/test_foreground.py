@@ -17,7 +17,7 @@ from scipy.stats import norm, sem
 from conftest import ROOT
 from patchwork import foreground, pixels, saliency, shapes, warehouse
 from test_saliency import random_mass
-from test_warehouse import SALIENT, STRIPS, Study
+from test_warehouse import MODELS, SALIENT, STRIPS, Study
 
 
 def test_jaccard_by_hand():
@@ -189,18 +189,18 @@ def test_a_dataset_without_masks_has_a_table_without_rows(photographs):
 
 def test_foregrounds_are_read_and_none_is_an_empty_table(tmp_path):
     scores = {"image": [0, 1], "level": [0.5, 0.5], "jaccard": [0.25, 0.75], "random": [0.125, 0.25]}
-    for name in ("shapes", "more"):
-        pq.write_table(
-            pa.table({**scores, "level": pa.array([0.5, 0.5], pa.float32())}), tmp_path / f"{name}.parquet"
-        )
-    files = [tmp_path / "shapes.parquet", tmp_path / "more.parquet"]
+    files = [tmp_path / f"{name}.parquet" for name in ("shapes/dino", "shapes/vit", "more/dino")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({**scores, "level": pa.array([0.5, 0.5], pa.float32())}), file)
     path = Study(tmp_path).build(foregrounds=files, saliency={"model": "dino", "head": 1, "grid": "4x4"})
     found = warehouse.query(
-        path, "SELECT dataset, avg(jaccard), avg(random) FROM foreground GROUP BY 1 ORDER BY 1"
+        path, "SELECT dataset, model, avg(jaccard), avg(random) FROM foreground GROUP BY 1, 2 ORDER BY 1, 2"
     )
     assert [tuple(row.values()) for row in found.to_pylist()] == [
-        ("more", 0.5, 0.1875),
-        ("shapes", 0.5, 0.1875),
+        ("more", "dino", 0.5, 0.1875),
+        ("shapes", "dino", 0.5, 0.1875),
+        ("shapes", "vit", 0.5, 0.1875),
     ]
     assert warehouse.query(path, "FROM saliency").to_pylist() == [
         {"model": "dino", "head": "1", "grid": "4x4"}
@@ -222,15 +222,32 @@ def test_random_drop_is_compared_on_the_grid_of_the_saliency(tmp_path, grid, oth
     assert {row["variant"] for row in rows} == {"area", *(["4x4"] if others else [])}
 
 
+def figure_rows(folder, scores):
+    """What the figure draws of the scores of networks, {model: float [images, 2]}."""
+    files = [folder / f"shapes/{model}.parquet" for model in scores]
+    for file, values in zip(files, scores.values(), strict=True):
+        file.parent.mkdir(exist_ok=True)
+        columns = [np.arange(len(values), dtype=np.int32), np.full(len(values), 0.1, np.float32)]
+        columns += [*values.T.astype(np.float32).copy()]
+        pq.write_table(pa.table(columns, ["image", "level", "jaccard", "random"]), file)
+    saliency = {"model": "dino", "beside": [*scores][1:], "head": "mean", "grid": "4x4"}
+    path = Study(folder).build(foregrounds=files, saliency=saliency)
+    return warehouse.query(path, runpy.run_path(ROOT / "reports/figures/foreground.py")["SQL"]).to_pylist()
+
+
+def test_networks_have_the_colours_of_the_other_figures_or_further_ones(tmp_path):
+    rows = figure_rows(tmp_path, dict.fromkeys(["nobody", "dino", "vit"], np.ones((2, 2))))
+    [evaluated] = warehouse.query(
+        tmp_path / "warehouse.duckdb", "SELECT DISTINCT place FROM accuracy WHERE model = 'vit'"
+    ).to_pylist()
+    places = {row["model"]: row["place"] for row in rows}
+    assert places == {"vit": evaluated["place"], "dino": len(MODELS), "nobody": len(MODELS) + 1}
+    assert len(rows) == 2 * len(places)
+
+
 def test_the_interval_of_a_foreground_is_that_of_a_mean(tmp_path):
     scores = np.random.default_rng(0).random((30, 2)).astype(np.float32)
-    columns = [np.arange(30, dtype=np.int32), np.full(30, 0.1, np.float32), *scores.T.copy()]
-    pq.write_table(pa.table(columns, ["image", "level", "jaccard", "random"]), tmp_path / "shapes.parquet")
-    path = Study(tmp_path).build(
-        foregrounds=[tmp_path / "shapes.parquet"], saliency={"model": "dino", "head": "mean", "grid": "4x4"}
-    )
-    sql = runpy.run_path(ROOT / "reports/figures/foreground.py")["SQL"]
-    found = {row["kind"]: row for row in warehouse.query(path, sql).to_pylist()}
+    found = {row["kind"]: row for row in figure_rows(tmp_path, {"dino": scores})}
     for kind, values in zip(("attention", "random"), scores.T.astype(float), strict=True):
         low, high = norm.interval(0.95, values.mean(), sem(values))
         row = found[kind]

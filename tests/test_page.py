@@ -33,7 +33,14 @@ STRIPS = {
 }
 STRIPS |= {("corrupt", name): ("corruption", [0, 1, 5]) for name in ("snow", "fog", "saturate")}
 WORDS = {
-    "foreground": ("shapes: 40 images with a mask", "attention", "random", "mean Jaccard index"),
+    "foreground": (
+        "shapes: 40 images with a mask",
+        "vit",
+        "dino",
+        "attention",
+        "random",
+        "mean Jaccard index",
+    ),
     "training": ("a run", "another", "40 held-out images", "held-out top-1, %", "loss · slow"),
     "corruption_error": ("vit", HOSTILE, "shapes: 40 images, 3 seeds", "mean of 3", "100 is"),
 }
@@ -52,7 +59,10 @@ def path(tmp_path_factory):
     folder, models = tmp_path_factory.mktemp("study"), {"vit": "vit", HOSTILE: "cnn"}
     scores = [np.arange(IMAGES, dtype=np.int32), np.full(IMAGES, 0.5, np.float32)]
     scores += [*np.random.default_rng(0).random((2, IMAGES), np.float32)]
-    pq.write_table(pa.table(scores, ["image", "level", "jaccard", "random"]), folder / "shapes.parquet")
+    foregrounds = [folder / "shapes/vit.parquet", folder / "shapes/dino.parquet"]
+    foregrounds[0].parent.mkdir()
+    for file in foregrounds:
+        pq.write_table(pa.table(scores, ["image", "level", "jaccard", "random"]), file)
     strips = STRIPS | {("adversarial_patch", model): ("patch", [0, 0.25]) for model in models}
     saliency = {"model": "dino", "head": "mean", "grid": "14x14"}
     study = Study(folder, models, strips=strips)
@@ -67,7 +77,7 @@ def path(tmp_path_factory):
     training = {"recipe": "slow", "data": "train", "architecture": "a"}
     trainings = [training | {"model": "vit", "run": "a run"}, training | {"model": "dino", "run": "another"}]
     return study.build(
-        foregrounds=[folder / "shapes.parquet"],
+        foregrounds=foregrounds,
         saliency=saliency,
         beside=[whole],
         epochs=[folder / "a run.parquet", folder / "another.parquet"],

@@ -90,7 +90,7 @@ def test_a_dataset_is_one_line(project):
         "config.yaml", "pixels:", "  more: {draw: conflict, images: 10, size: 32, family: drawn}\npixels:"
     )
     assert project.plan() == {
-        **{"draw_images": 1, "pack_images": 1, "map_saliency": 1, "score_foreground": 1},
+        **{"draw_images": 1, "pack_images": 1, "map_saliency": 2, "score_foreground": 2},
         **{"predict": 5, "draw_sheet": 4},
         **AFTERWARDS,
     }
@@ -117,14 +117,22 @@ def test_the_logic_of_tables_runs_all_strips(project):
 
 
 def test_another_head_maps_anew_and_runs_what_needs_the_map(project):
-    project.edit("config.yaml", "{model: vit, grid: 4x4}", "{model: vit, grid: 4x4, head: 1}")
-    mapped = {"map_saliency": 1, "score_foreground": 1}
+    project.edit("config.yaml", "grid: 4x4}", "grid: 4x4, head: 1}")
+    mapped = {"map_saliency": 2, "score_foreground": 2}
     assert project.plan() == {**mapped, "predict": 1, "draw_sheet": 1, **AFTERWARDS}
 
 
 def test_the_scores_of_the_foreground_touch_no_model(project):
     project.edit("scripts/patchwork/foreground.py", "noise.key(0,", "noise.key(1,")
-    assert project.plan() == {"score_foreground": 1, **AFTERWARDS}
+    assert project.plan() == {"score_foreground": 2, **AFTERWARDS}
+
+
+def test_a_network_beside_the_salient_one_runs_no_perturbation(project):
+    project.edit("config.yaml", "beside: [vit_random]", "beside: [vit_random, vit_other]")
+    other = "  vit_other: {family: attention, timm: test_vit, weights: random}\n"
+    project.edit("config.yaml", "  vit_random:", f"{other}  vit_random:")
+    once = dict.fromkeys(["fetch_weights", "map_saliency", "score_foreground"], 1)
+    assert project.plan() == {**once, **AFTERWARDS}
 
 
 def test_other_weights_run_one_model(project):
@@ -218,7 +226,7 @@ def test_a_check_that_fails_is_not_forgotten(project):
 def test_settings_of_the_evaluation_start_no_training(project):
     with open(project.path("config.yaml"), "a") as config:
         config.write("compute: {batch_images: 8}\n")
-    mapped = {"map_saliency": 1, "score_foreground": 1, "draw_sheet": 1}
+    mapped = {"map_saliency": 2, "score_foreground": 2, "draw_sheet": 1}
     assert project.plan() == {**mapped, "predict": 5, **AFTERWARDS}
 
 
@@ -238,9 +246,9 @@ def test_a_new_file_beside_the_class_folders_runs_nothing(project):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("seeds:", "seed:", "config.yaml, line 24: seed is no key of Patchwork, did you mean 'seeds'?"),
-        ("models: vit,", "models: vti,", "line 16: studies.permutation.models: 'vti' is not known, did"),
-        ("0.9]", "1.9]", "config.yaml, line 20: levels.random_drop: level 1.9 is outside 0 to 1"),
+        ("seeds:", "seed:", "config.yaml, line 25: seed is no key of Patchwork, did you mean 'seeds'?"),
+        ("models: vit,", "models: vti,", "line 17: studies.permutation.models: 'vti' is not known, did"),
+        ("0.9]", "1.9]", "config.yaml, line 21: levels.random_drop: level 1.9 is outside 0 to 1"),
         ("draw: natural, images: 20, size: 32", "root: lost", "datasets.shapes.root: there is no folder"),
         ("weights: cnn.", "weights: lost.", "models.cnn.weights: there is no file lost"),
     ],

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchwork import fetching, foreground, models, packed, saliency
+from patchwork import fetching, foreground, models, packed, saliency, warehouse
 from patchwork.views import View
 from test_models import DEIT, REGISTERS, VIT, attention_by_hand, network, pictures
 
@@ -187,7 +187,7 @@ def test_a_head_that_is_not_there_is_told_with_its_key():
     "entry", [{"timm": "resnet10t"}, {"timm": "test_vit3", "options": {"img_size": 32}}], ids=str
 )
 def test_a_network_without_a_class_token_is_told(entry):
-    with pytest.raises(ValueError, match=r"saliency\.model: .* has no class token"):
+    with pytest.raises(ValueError, match=r"saliency: .* has no class token"):
         saliency.mass(models.Model(models.create(entry).eval()), pictures(), "mean")
 
 
@@ -195,11 +195,22 @@ def test_a_backbone_without_a_head_is_fetched_and_built(tmp_path):
     entry = {"timm": "vit_small_patch16_224.dino", "weights": str(tmp_path / "dino.pth")}
     torch.manual_seed(0)
     torch.save(models.create(entry).state_dict(), entry["weights"])
-    fetching.fetch(entry, tmp_path / "dino.safetensors", tmp_path)
+    fetching.fetch("dino", entry, tmp_path / "dino.safetensors", tmp_path)
     model = models.build(entry, tmp_path / "dino.safetensors")
     assert model.net.num_classes == 0
     assert torch.allclose(model.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
     assert saliency.mass(model, pictures(1), 5).shape == (1, 14, 14)
+
+
+def test_a_network_that_learnt_no_classes_is_built_as_one(tmp_path):
+    net = models.create(VIT, 0).eval()
+    models.save(tmp_path / "net.safetensors", net.state_dict(), classes=[])
+    model = models.build(VIT, tmp_path / "net.safetensors")
+    assert model.net.num_classes == 0
+    expected = saliency.mass(models.Model(net), pictures(), 1)
+    assert torch.equal(saliency.mass(model, pictures(), 1), expected)
+    with pytest.raises(ValueError, match="vit_tiny_patch16_224 learnt no classes"):
+        models.build(VIT, tmp_path / "net.safetensors", ["cat", "dog"])
 
 
 @pytest.mark.parametrize("grid", ["4x4", "3x5"])
@@ -229,7 +240,7 @@ def test_a_lower_number_format_finds_about_the_same():
 
 
 def test_a_run_maps_what_its_model_attends_to(finished):
-    ranks = np.load(finished.path("results/saliency/shapes.npy"))
+    ranks = np.load(finished.path("results/saliency/shapes/vit.npy"))
     assert ranks.shape == (20, 4, 4) and ranks.dtype == np.float32
     entry = {"timm": "test_vit", "options": {"img_size": 32, "patch_size": 8}}
     model = models.build(entry, finished.path("results/weights/trained/vit.safetensors"))
@@ -246,5 +257,17 @@ def test_a_run_maps_what_its_model_attends_to(finished):
         (0, 0),
         (0.5, 0.5),
     }
-    scores = pq.read_table(finished.path("results/foreground/shapes.parquet"))
+    scores = pq.read_table(finished.path("results/foreground/shapes/vit.parquet"))
     assert len(scores) == 20 * 9 and scores.schema.equals(foreground.SCORES)
+    # Another network is scored beside it; no perturbation asks what it attends to.
+    beside = np.load(finished.path("results/saliency/shapes/vit_random.npy"))
+    assert beside.shape == ranks.shape and not np.array_equal(beside, ranks)
+    other = models.build(entry, finished.path("results/weights/fetched/vit_random.safetensors"))
+    attention = attention_by_hand(other.net, images, len(other.net.blocks) - 1).mean(1)[:, 0, 1:]
+    assert np.array_equal(beside.reshape(20, 16).argmin(1), attention.argmax(1))
+    found = warehouse.query(
+        finished.path("results/warehouse.duckdb"),
+        "FROM foreground SELECT DISTINCT dataset, model ORDER BY ALL",
+    )
+    assert [tuple(row.values()) for row in found.to_pylist()] == [("shapes", "vit"), ("shapes", "vit_random")]
+    assert not finished.path("results/predictions/shapes/vit_random").exists()

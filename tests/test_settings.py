@@ -308,6 +308,30 @@ MISTAKES = {
         "saliency.model: 'dito' is not known",
         ["deit"],
     ),
+    "an unknown model beside it": (
+        "seeds:",
+        "saliency: {model: deit, beside: [mine, dito]}\nseeds:",
+        "saliency.beside.1: 'dito' is not known",
+        ["deit"],
+    ),
+    "the model beside itself": (
+        "seeds:",
+        "saliency: {model: deit, beside: [deit]}\nseeds:",
+        "saliency.beside.0: deit is saliency.model",
+        ["others"],
+    ),
+    "models beside it that are no list": (
+        "seeds:",
+        "saliency: {model: deit, beside: mine}\nseeds:",
+        "saliency.beside: 'mine' is not of type 'array'",
+        ["a list of"],
+    ),
+    "the sha256 of random weights": (
+        "    run: first",
+        f"    sha256: {'a' * 64}\n    weights: random",
+        "models.mine.sha256 is of a file",
+        ["random"],
+    ),
     "a head that is none": (
         "seeds:",
         "saliency: {model: deit, head: -1}\nseeds:",

@@ -2,10 +2,11 @@
 
 From left to right, the share of the attention of the class token that the foreground holds at least: of all
 sets of patches that do, the smallest. Upwards, the Jaccard index (intersection over union) of that foreground
-and the true mask of the object, counted in pixels, as a mean over the images that have a mask. For
-comparison, the same for as many patches of the image chosen at random: only what is above that has been found
-by attention. Patches are coarser than masks, so even the best choice of patches would not reach 100 %.
-A panel is a dataset. Upright bars are 95 % intervals of the mean over images (normal approximation).
+and the true mask of the object, counted in pixels, as a mean over the images that have a mask. A colour is
+the network whose attention it is. Its dashed line is the same for as many patches of the image chosen at
+random: only what is above that has been found by attention. Patches are coarser than masks, so even the best
+choice of patches would not reach 100 %. A panel is a dataset.
+Upright bars are 95 % intervals of the mean over images (normal approximation).
 """
 
 import altair as alt
@@ -16,12 +17,25 @@ ORDER = 13
 FAMILY = "saliency"
 SQL = """
 WITH scores AS (
-    UNPIVOT (SELECT dataset, level, image, jaccard AS attention, random FROM foreground)
+    UNPIVOT (SELECT dataset, model, level, image, jaccard AS attention, random FROM foreground)
     ON attention, random INTO NAME kind VALUE score
+),
+evaluated AS (SELECT DISTINCT model, place FROM accuracy),
+-- Networks of which nothing else is asked come after those of the other figures.
+places AS (
+    SELECT
+        model,
+        coalesce(
+            place,
+            (SELECT max(place) FROM evaluated) + row_number() OVER (PARTITION BY place IS NULL ORDER BY model)
+        ) AS place
+    FROM (SELECT DISTINCT model FROM foreground)
+    LEFT JOIN evaluated USING (model)
 )
 SELECT
     dataset AS panel,
-    (SELECT model FROM saliency) AS model,
+    model,
+    place,
     kind,
     round(level::DOUBLE, 6) AS level,
     avg(score) AS jaccard,
@@ -29,8 +43,9 @@ SELECT
     least(1, avg(score) + 1.959964 * stddev_samp(score) / sqrt(count(*))) AS high,
     count(*) AS images
 FROM scores
-GROUP BY dataset, kind, level
-ORDER BY panel, kind, level
+JOIN places USING (model)
+GROUP BY dataset, model, place, kind, level
+ORDER BY panel, place, kind, level
 """
 
 
@@ -43,7 +58,7 @@ def chart(cells):
             scale=alt.Scale(domain=[0, 1]),
             axis=alt.Axis(format="%", tickCount=5),
         ),
-        color=alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[theme.COLOURS[0], theme.PALE])),
+        color=theme.colour(cells),
     )
     mean = alt.Y(
         "jaccard:Q",
@@ -53,8 +68,8 @@ def chart(cells):
     )
     dash = alt.StrokeDash("kind:N", scale=alt.Scale(domain=kinds, range=[[1, 0], [4, 4]]))
     tooltip = [
-        alt.Tooltip("kind:N", title="patches"),
         alt.Tooltip("model:N", title="attention of"),
+        alt.Tooltip("kind:N", title="patches"),
         alt.Tooltip("level:Q", title="attention in them", format=".0%"),
         alt.Tooltip("jaccard:Q", title="mean Jaccard index", format=".1%"),
         alt.Tooltip("low:Q", title="95 % from", format=".1%"),
@@ -64,7 +79,7 @@ def chart(cells):
     layers = [
         base.mark_line().encode(y=mean, strokeDash=dash),
         base.mark_rule(style="interval").encode(y="low:Q", y2="high:Q"),
-        base.mark_point(opacity=1).encode(y=mean, tooltip=tooltip),
+        base.mark_point(opacity=1).encode(y=mean, shape=theme.shape(cells), tooltip=tooltip),
     ]
     panels = list(dict.fromkeys(cells["panel"].to_pylist()))
     images = {row["panel"]: row["images"] for row in cells.to_pylist()}

@@ -1,4 +1,4 @@
-"""Weights from the timm hub, a URL or a file, in one form: a .safetensors that fits its network."""
+"""Weights from the timm hub, a URL, a file or nowhere, in one form: a .safetensors that fits its network."""
 
 import hashlib
 import pickle
@@ -15,15 +15,19 @@ from patchwork.urls import download, is_url
 UNREADABLE = pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, KeyError, OSError
 
 
-def fetch(entry, path, folder):
-    """Get the weights of a config entry {timm, options, weights, sha256} and save them at `path`.
+def fetch(name, entry, path, folder):
+    """Get the weights of the model `name` and save them at `path`.
 
+    entry: of the config, {timm, options, weights, sha256}.
     folder: for a downloaded file. Raises ValueError or FileNotFoundError naming the model, file or URL
     when the weights cannot be had, are not what the sha256 says, do not fit or hold NaN.
     """
     source = entry.get("weights")
     if source is None:
         models.save(path, pretrained(entry).state_dict())
+        return
+    if source == "random":
+        models.save(path, random(name, entry).state_dict())
         return
     net = models.create(entry)
     file = download(source, entry["sha256"], folder) if is_url(source) else source
@@ -34,6 +38,14 @@ def fetch(entry, path, folder):
             raise ValueError(f"{file} is not the file that the config means: its sha256 is {found}")
     models.fit(net, read_checkpoint(file, net), source)
     models.save(path, net.state_dict())
+
+
+def random(name, entry):
+    """timm's network as it is before training; its weights are drawn anew for each name of a model."""
+    number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(number)
+        return models.create(entry)
 
 
 def pretrained(entry):

@@ -136,6 +136,8 @@ def build(entry, weights, classes=None):
     learnt = json.loads(metadata.get("classes", "null"))
     net = create(entry, None if learnt is None else len(learnt))
     fit(net, state, weights)
+    if classes and not net.num_classes:
+        raise ValueError(f"the weights of {entry['timm']} learnt no classes, so it cannot name any")
     if classes and net.num_classes != len(classes):
         raise ValueError(
             f"{entry['timm']} tells {net.num_classes} classes apart, the dataset has {len(classes)}: give "

@@ -34,7 +34,7 @@ def ranks(model, data, compute, head, grid):
                 attended = mass(model, pixels, head)
             if not attended.isfinite().all():
                 paths = f"{data.paths[first]} to {data.paths[last - 1]}"
-                raise ValueError(f"saliency.model: its attention has NaN in {paths}, computing in {dtype}")
+                raise ValueError(f"its attention has NaN in {paths}, computing in {dtype}")
             found[first:last] = rank(redistributed(attended, rows, columns)).cpu()
             bar.update(last - first)
     return found
@@ -48,7 +48,7 @@ def mass(model, pixels, head):
     """
     net = model.net
     if getattr(net, "cls_token", None) is None:  # registers alone are prefix tokens, too
-        raise ValueError(f"saliency.model: {type(net).__name__} has no class token")
+        raise ValueError(f"saliency: {type(net).__name__} has no class token")
     attention = model.attention(pixels, last=1)[0]
     heads = attention.shape[1]
     if head != "mean" and head >= heads:

@@ -140,6 +140,8 @@ def name_problems(config, lines, perturbations, recipes):
             problems.append(f"{lines.of([*where, 'run'])}: {unknown(entry['run'], known_runs)}")
         if "run" in entry and "weights" in entry:
             problems.append(f"{lines.of(where)} has `run` and `weights`: its weights come from one of them")
+        if entry.get("weights") == "random" and "sha256" in entry:
+            problems.append(f"{lines.of([*where, 'sha256'])} is of a file, but its weights are random")
         if is_url(entry.get("weights", "")) and "sha256" not in entry:
             problems.append(
                 f"{lines.of([*where, 'weights'])} is a URL: give its `sha256`, so that it can be checked"
@@ -172,6 +174,11 @@ def saliency_problems(config):
         model, grid = config["saliency"]["model"], config["saliency"].get("grid", "1x1")
         if model not in config["models"]:
             yield ["saliency", "model"], unknown(model, config["models"])
+        for position, other in enumerate(config["saliency"].get("beside", [])):
+            if other not in config["models"]:
+                yield ["saliency", "beside", position], unknown(other, config["models"])
+            if other == model:
+                yield ["saliency", "beside", position], f"{other} is saliency.model; name others beside it"
         if max(map(int, grid.split("x"))) > config["pixels"]["crop"]:
             yield ["saliency", "grid"], f"{grid} has more tiles along a side than pixels.crop has pixels"
 

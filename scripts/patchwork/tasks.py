@@ -7,17 +7,13 @@ from timm.task import ClassificationTask, TokenDistillationTask
 DISTILLATION = {"kind": "hard", "alpha": 0.5, "temperature": 1.0}  # DeiT's
 
 
-def task(net, recipe, steps_in_all, name, teacher=None):
-    """The task of a run: task(images, labels) -> {"loss": float tensor, "output": logits, if there are any}.
+def task(net, recipe, name, teacher=None):
+    """The task of a run: task(images, labels) -> {"loss": float tensor, "output": logits}.
 
     net: a timm network. recipe: of the run. teacher: models.Model whose decisions the distillation token of
     `net` learns, while its class token learns the labels; images that are mixed or erased are so for both.
     Raises ValueError naming the run if its network has no such token.
     """
-    if "dino" in recipe:
-        from patchwork.dino import DinoTask
-
-        return DinoTask(net, recipe["dino"], steps_in_all)
     soft = bool(recipe.get("mixup"))  # mixed labels are smoothed where they are mixed
     criterion = {"soft_targets": soft, "smoothing": 0 if soft else recipe.get("label_smoothing", 0)}
     if teacher is None:

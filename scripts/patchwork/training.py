@@ -13,7 +13,7 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.utils import dispatch_clip_grad, unwrap_model
 
-from patchwork import checkpoints, folders, jobs, loader, models, tasks
+from patchwork import checkpoints, dino, folders, jobs, loader, models, tasks
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +100,8 @@ class Training:
             )
         loader.seed(name, "weights")
         self.labelled = "dino" not in recipe
-        self.net = models.create(
-            {**entry, "options": entry.get("options", {}) | drop_path(recipe)},
-            len(self.classes) if self.labelled else 0,
-        )
+        entry = entry | {"options": entry.get("options", {}) | drop_path(recipe)}
+        self.net = models.create(entry, len(self.classes)) if self.labelled else dino.backbone(entry)
         if initial:
             begin_from(self.net, *initial)
         self.model = models.Model(self.net, entry.get("size") and (entry["size"], entry["size"]))
@@ -120,7 +118,11 @@ class Training:
             raise ValueError(
                 f"run {name} has {len(opened)} images, fewer than its batch_images: {recipe['batch_images']}"
             )
-        self.task = tasks.task(self.net, recipe, self.steps * recipe["epochs"], name, teacher).to(self.device)
+        if self.labelled:
+            self.task = tasks.task(self.net, recipe, name, teacher)
+        else:
+            self.task = dino.DinoTask(self.net, recipe["dino"], self.model.size, recipe["epochs"], self.steps)
+        self.task.to(self.device)
         statistics = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
         if not self.labelled:
             opened.transform, statistics = self.task.views, None
@@ -266,20 +268,22 @@ class Training:
                 f"step {self.step + 1} of {self.steps}: try a lower learning_rate or more "
                 "warmup_epochs; what was saved before is kept"
             )
+        done = (self.epoch - 1) * self.steps + self.step
+        if not self.labelled:
+            self.task.before_step(done)
         if clip := self.recipe.get("clip_gradient"):
             self.scaler.unscale_(self.optimizer)
             dispatch_clip_grad(self.task.get_clip_parameters(), clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        update = (self.epoch - 1) * self.steps + self.step + 1
-        self.task.update_ema(step=update)
+        self.task.update_ema(step=done + 1)
         if not self.labelled:
-            self.task.after_step(update)
+            self.task.after_step(done)
         return summed(total, hits, device=self.device)
 
     def finish_epoch(self):
         """Score the epoch, write its row of metrics, and go to the next."""
-        held_out = self.score(self.held_out) if self.held_out and self.labelled else {}
+        held_out = self.score(self.held_out) if self.held_out else {}
         sums = self.sums
         row = {
             "epoch": self.epoch,

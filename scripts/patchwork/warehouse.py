@@ -23,6 +23,7 @@ ASKED = pa.schema(
 FOREGROUND = pa.schema(
     [
         ("dataset", pa.string()),
+        ("model", pa.string()),  # whose attention it is
         ("image", pa.int32()),
         ("level", pa.float32()),  # share of the attention that the foreground holds at least
         ("jaccard", pa.float32()),
@@ -68,13 +69,13 @@ def build(
 
     given: files by what they are: predictions and indexes, lists of parquet files,
     .../dataset/model/perturbation/variant.parquet and .../dataset.parquet; foregrounds, parquet files of
-    foreground.SCORES, .../dataset.parquet; trainings, parquet files of EPOCHS but its run, .../run.parquet;
-    published, a CSV of published numbers. asked: the strips that the
-    config asks for, dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference:
-    the model that others are compared with. saliency: {model, head, grid} of the config, or None. marts,
-    checks: SQL. trainings: of models that were trained here, dicts of TRAININGS. stylized: datasets that were
-    stylized from others, dicts of STYLIZED.
-    Raises ValueError with the comment of the first check that finds something.
+    foreground.SCORES, .../dataset/model.parquet; trainings, parquet files of EPOCHS but its run,
+    .../run.parquet; published, a CSV of published numbers. asked: the strips that the config asks for,
+    dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference: the model that
+    others are compared with. saliency: the config's {model, head, grid}, or None. marts, checks: SQL.
+    trainings: of models that were trained here, dicts of TRAININGS. stylized: datasets that were stylized
+    from others, dicts of STYLIZED. Raises ValueError with the comment of the first check that finds
+    something.
     """
     with duckdb.connect(path) as db:
         # Some memory is used beside DuckDB's own: Arrow tables, the reading of parquet footers.
@@ -145,7 +146,9 @@ def foreground_scores(paths):
     tables = [FOREGROUND.empty_table()]
     for path in map(Path, paths):
         scores = pq.read_table(path)
-        tables.append(scores.add_column(0, "dataset", [[path.stem] * len(scores)]).cast(FOREGROUND))
+        for name, value in [("model", path.stem), ("dataset", path.parent.name)]:
+            scores = scores.add_column(0, name, [[value] * len(scores)])
+        tables.append(scores.cast(FOREGROUND))
     return pa.concat_tables(tables)
 
 
