@@ -72,7 +72,7 @@ class Results:
             columns |= {"confidence": np.full(len(labels), 0.7), "lost": np.zeros(len(labels))}
             columns |= {"tokens_lost": np.zeros(len(labels)), "tokens_cut": np.zeros(len(labels))}
             cells.append(tables.predictions(level, 0, columns))
-        tables.write(path, cells, {})
+        tables.write(path, cells[::-1], {})  # which level is the clean one is told, not seen by its place
         self.predictions[path] = None
         strip = {"dataset": dataset, "model": model, "perturbation": perturbation, "variant": "plain"}
         strip |= {"family": perturbation, "model_family": "net", "cells": [[level, 0] for level in levels]}
@@ -160,7 +160,7 @@ def test_nothing_decided_is_no_bias_and_a_dataset_without_textures_has_none(resu
 def test_only_untouched_images_count_and_a_strip_more_changes_nothing(results):
     results.dataset("conflict", *conflict())
     results.strip("conflict", "net", decide(300, 50))
-    results.strip("conflict", "net", decide(300, 50), "shuffle_grid", (1, 4), decide(0, 400))
+    results.strip("conflict", "net", decide(300, 50), "a_shuffle", (1, 4), decide(0, 400))
     [row] = rows(results.build(), "FROM shape_bias")
     assert (row["images"], row["shape"], row["texture"]) == (400, 300, 50)
 
