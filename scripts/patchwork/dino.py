@@ -37,6 +37,8 @@ DEFAULTS = {
     "center_momentum": 0.9,
 }
 
+AUTHORS_INPUTS = 384, 2048, 2048  # of the layers of a projection head on a ViT-S
+
 
 def backbone(entry):
     """The network of a config entry {timm, options} without a classifier, that takes crops of any size.
@@ -57,6 +59,11 @@ class Branch(nn.Module):
         self.backbone = net
         sizes = [settings[name] for name in ("hidden_dim", "bottleneck_dim", "out_dim")]
         self.head = DINOProjectionHead(net.num_features, *sizes)
+        # Drawn with the same deviation whatever its width, a narrow head shrinks its features until its
+        # biases drown them. Here they are as large as in the head of the authors' ViT-S.
+        layers = [layer for layer in self.head.layers if isinstance(layer, nn.Linear)]
+        for layer, inputs in zip(layers, AUTHORS_INPUTS, strict=True):
+            layer.weight.data.mul_((inputs / layer.in_features) ** 0.5)
 
     def forward(self, views):
         runs = []  # views of one size are one batch
