@@ -208,6 +208,22 @@ def test_views_are_normalised_as_the_network_wants_them():
     assert any(torch.allclose(view, expected, atol=1e-5) for view in seen)  # some are not jittered
 
 
+def test_views_are_the_recipe_of_the_authors():
+    """Their DataAugmentationDINO, whose numbers are the defaults."""
+    [crop, flip, *_], jitters = task().views.transforms[0].transform.transforms, []
+    assert (crop.scale, crop.size, flip.p) == ((0.4, 1.0), (32, 32), 0.5)
+    for transform in task().views.transforms:
+        [random_jitter] = [part for part in transform.transform.transforms if hasattr(part, "transforms")]
+        [jitter] = random_jitter.transforms
+        jitters.append(random_jitter.p)
+        spans = jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue
+        assert spans == tuple(map(pytest.approx, [(0.6, 1.4), (0.6, 1.4), (0.8, 1.2), (-0.1, 0.1)]))
+    assert jitters == [0.8] * 4
+    [one] = task(jitter=[0, 0, 0, 0.5], local_crops=0).views.transforms[1:]
+    [jitter] = next(part for part in one.transform.transforms if hasattr(part, "transforms")).transforms
+    assert jitter.brightness is None and jitter.hue == (-0.5, 0.5)
+
+
 # ---- states ----
 
 
