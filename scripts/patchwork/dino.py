@@ -28,6 +28,14 @@ DEFAULTS = {
     "global_scale": [0.4, 1.0],  # share of the image's area in a crop
     "local_scale": [0.05, 0.4],
     "local_size": 96,  # pixels along a side; a multiple of the patches'
+    "jitter": [
+        0.4,
+        0.4,
+        0.2,
+        0.1,
+    ],  # of brightness, contrast, saturation and hue, as of torchvision's ColorJitter
+    "jittered": 0.8,  # share of the crops
+    "grey": 0.2,  # share of the crops
     "blur_pixels": [0.1, 2.0],  # standard deviation of the Gaussian blur
     "momentum": 0.996,  # of the teacher at first; rises to 1 along half a cosine
     "student_temperature": 0.1,
@@ -37,6 +45,11 @@ DEFAULTS = {
     "frozen_epochs": 1,  # in which the last layer of the student's head does not learn
     "center_momentum": 0.9,
 }
+
+AUTHORS_INPUTS = 384, 2048, 2048  # of the layers of a projection head on a ViT-S
+
+# lightly multiplies these by its cj_strength of 0.5, and by another one not in all views.
+JITTERS = "cj_bright", "cj_contrast", "cj_sat", "cj_hue"
 
 
 def backbone(entry):
@@ -58,6 +71,11 @@ class Branch(nn.Module):
         self.backbone = net
         sizes = [settings[name] for name in ("hidden_dim", "bottleneck_dim", "out_dim")]
         self.head = DINOProjectionHead(net.num_features, *sizes)
+        # Drawn with the same deviation whatever its width, a narrow head shrinks its features until its
+        # biases drown them. Here they are as large as in the head of the authors' ViT-S.
+        layers = [layer for layer in self.head.layers if isinstance(layer, nn.Linear)]
+        for layer, inputs in zip(layers, AUTHORS_INPUTS, strict=True):
+            layer.weight.data.mul_((inputs / layer.in_features) ** 0.5)
 
     def forward(self, views):
         runs = []  # views of one size are one batch
@@ -112,6 +130,9 @@ class DinoTask(TrainingTask):
             local_crop_size=settings["local_size"],
             local_crop_scale=tuple(settings["local_scale"]),
             n_local_views=settings["local_crops"],
+            cj_prob=settings["jittered"],
+            **{name: 2 * value for name, value in zip(JITTERS, settings["jitter"], strict=True)},
+            random_gray_scale=settings["grey"],
             sigmas=tuple(settings["blur_pixels"]),
             normalize={"mean": facts["mean"], "std": facts["std"]},
         )
