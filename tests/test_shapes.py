@@ -87,5 +87,5 @@ def test_a_filled_outline_has_the_area_of_its_polygon(shape):
 
 
 def test_an_unknown_kind_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="'natural' or 'conflict', not 'neutral'"):
+    with pytest.raises(ValueError, match="natural, conflict, texture, painting, not 'neutral'"):
         shapes.draw(tmp_path / "a", "a", "neutral", 10, 32)

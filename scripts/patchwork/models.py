@@ -94,6 +94,8 @@ def create(entry, classes=None, pretrained=False):
     """
     import timm
 
+    from patchwork import vgg_normalised  # noqa: F401 - makes itself known to timm
+
     options = dict(entry.get("options", {}))
     if classes is not None:
         options["num_classes"] = classes
