@@ -1,7 +1,7 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
 Read rules/ in the order included here: what there is and what is asked (common, paths, origins, planning), then
-data, training, evaluation, report.
+data, training, stylizing, evaluation, report.
 """
 
 from snakemake.utils import min_version
@@ -18,6 +18,7 @@ include: "rules/origins.smk"
 include: "rules/planning.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
+include: "rules/stylize.smk"
 include: "rules/evaluate.smk"
 include: "rules/report.smk"
 

@@ -34,6 +34,9 @@ validate(config, "config.schema.yaml")  # fills in the defaults
 perturbations = settings.with_chosen(perturbations, config.get("levels", {}), config.get("settings", {}))
 
 datasets, models, runs = config["datasets"], config["models"], config.get("runs", {})
+stylizers, stylized = config["stylizers"], [name for name, entry in datasets.items() if "stylize" in entry]
+for entry in map(datasets.get, stylized):
+    entry.update({"alpha": 1, "shards": 1, **settings.inherited(entry, datasets)} | entry)
 compute, seeds = config["compute"], [int(seed) for seed in config["seeds"]]  # 1.0 is a whole number to YAML
 asked = settings.asked(config, perturbations)
 families = {strip["family"] for strip in asked}
@@ -69,22 +72,30 @@ def needing(need):
 
 
 attacks, salient = needing("patches"), needing("saliency")
-asked_models = sorted(
-    {strip["model"] for strip in asked}
-    | {attack["variant"] for attack in attacks}
-    | {config["saliency"]["model"] for _ in salient}
-)
-asked_runs = sorted({models[name]["run"] for name in asked_models if "run" in models[name]})
 crafting = [config["patches"]["data"]] if attacks else []
-asked_folders = sorted(
-    {strip["dataset"] for strip in asked} | {runs[run]["data"] for run in asked_runs} | {*crafting}
+needed = settings.needed(
+    config,
+    [
+        *(("datasets", name) for name in [*(strip["dataset"] for strip in asked), *crafting]),
+        *(("models", name) for name in [*(strip["model"] for strip in asked)]),
+        *(("models", attack["variant"]) for attack in attacks),
+        *(("models", config["saliency"]["model"]) for _ in salient),
+    ],
 )
+asked_folders, asked_styles, asked_stylizers, asked_models, asked_runs = (
+    sorted(name for kind, name in needed if kind == wanted)
+    for wanted in ("datasets", "styles", "stylizers", "models", "runs")
+)
+asked_stylized = [name for name in asked_folders if name in stylized]
 
 
 wildcard_constraints:
     dataset="|".join(datasets),
     model="|".join(models),
     run="|".join(runs) or "none",
+    stylizer="|".join(stylizers) or "none",
+    shard=r"\d+",
+    shards=r"\d+",
     perturbation="[a-z0-9_]+",
     variant="[a-z0-9_]+",
     figure="[a-z0-9_]+",

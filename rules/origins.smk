@@ -23,7 +23,7 @@ def perturbation_program(script, wildcards):
 
 def facts(entry):
     """A config entry without its family, on which no result depends, and without what only perturbations need."""
-    return {key: entry[key] for key in sorted(entry) if key not in ("family", *NEEDS)}
+    return {key: entry[key] for key in sorted(entry) if key not in ("family", "shards", *NEEDS)}
 
 
 @cache
@@ -31,6 +31,10 @@ def folder_origin(dataset):
     entry = datasets[dataset]
     if "draw" in entry:
         return digest([dataset, facts(entry), program("draw_images.py")])
+    if "stylize" in entry:
+        made_from = [folder_origin(entry["stylize"]), styles_origin(entry["styles"])]
+        made_from += [stylized_images(dataset), stylizer_origin(entry["stylizer"])]
+        return digest([dataset, facts(entry), made_from, config["pixels"], program("stylize_images.py")])
     told = [
         Path(entry[key]).read_bytes().hex()
         for key in ("classes", "columns")
@@ -40,6 +44,27 @@ def folder_origin(dataset):
         return digest([folders.listing(entry["root"]), told])
     except (ValueError, OSError) as error:
         raise WorkflowError(f"datasets.{dataset}.root: {error}")
+
+
+@cache
+def styles_origin(dataset):
+    """Of images that styles are taken from: they may lie in a folder without classes."""
+    if "root" not in datasets[dataset]:
+        return folder_origin(dataset)
+    try:
+        return digest(folders.below(datasets[dataset]["root"]))
+    except (ValueError, OSError) as error:
+        raise WorkflowError(f"datasets.{dataset}.root: {error}")
+
+
+@cache
+def stylizer_origin(stylizer):
+    entry = stylizers[stylizer]
+    made_from = [folder_origin(dataset) for dataset in trained_on(stylizer, "content")]
+    made_from += [datasets[dataset].get("images") for dataset in trained_on(stylizer, "content")]
+    made_from += [styles_origin(dataset) for dataset in trained_on(stylizer, "styles")]
+    made_from += [file_stamp(entry.get("decoder", "")), weights_origin(entry["encoder"])]
+    return digest([stylizer, entry, made_from, config["pixels"], program("train_stylizer.py")])
 
 
 @cache
@@ -56,10 +81,13 @@ def run_origin(run):
     return digest([entry, facts(models[entry["model"]]), data, compute["dtype"], program("train_stage.py")])
 
 
-def weights_stamp(model):
-    """Size and time of a local weights file: another file under the same name may be the older one."""
-    file = models[model].get("weights", "")
+def file_stamp(file):
+    """Size and time of a local file: another one under the same name may be the older one."""
     return [os.stat(file).st_size, os.stat(file).st_mtime_ns] if os.path.isfile(file) else []
+
+
+def weights_stamp(model):
+    return file_stamp(models[model].get("weights", ""))
 
 
 @cache

@@ -13,6 +13,7 @@ def paths(pattern, strips=asked):
 
 STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
+STYLIZED = "results/sheets/{dataset}.webp"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
 sheets = {}  # a sheet, and the strips that it is of
@@ -89,6 +90,8 @@ def everything():
     only if it is asked for."""
     return [
         *(image_folder(dataset) for dataset in asked_folders),
+        *(f"results/stylizers/{stylizer}.safetensors" for stylizer in asked_stylizers),
+        *(STYLIZED.format(dataset=dataset) for dataset in asked_stylized),
         *paths("results/images/{dataset}.npy"),
         *paths("results/images/{dataset}.parquet"),
         *(patch_images(kind) for kind in ("npy", "parquet") if crafting),
@@ -112,15 +115,42 @@ def previous(wildcards):
 
 
 def image_folder(dataset):
-    """A folder of images per class: the user's, or one that is drawn here."""
-    entry = datasets[dataset]
-    return f"results/folders/{dataset}/images" if "draw" in entry else entry["root"]
+    """A folder of images per class: the user's, or one that is drawn or stylized here."""
+    return datasets[dataset].get("root", f"results/folders/{dataset}/images")
 
 
 def image_columns(dataset):
     """A CSV with further columns of the index, if there is one."""
     entry = datasets[dataset]
-    return f"results/folders/{dataset}/index.csv" if "draw" in entry else entry.get("columns", [])
+    return entry.get("columns", []) if "root" in entry else f"results/folders/{dataset}/index.csv"
+
+
+def stylizer_of(where):
+    """The stylizer of the stylized dataset that wildcards stand for."""
+    return stylizers[datasets[where.dataset]["stylizer"]]
+
+
+def trained_on(stylizer, key):
+    """The dataset that a stylizer takes its contents or styles from; none if its decoder is a file."""
+    entry = stylizers[stylizer]
+    return [] if "decoder" in entry else [entry[key]]
+
+
+def stylized_images(dataset):
+    """How many images of its contents a stylized dataset takes; None for all."""
+    entry = datasets[dataset]
+    return entry.get("images", datasets[entry["stylize"]].get("images"))
+
+
+def stylized_store(dataset):
+    """Where shards leave their images: only what is made of the same things is ever put together."""
+    return f"results/stylized/{folder_origin(dataset)}"
+
+
+def shards(dataset):
+    """A list of what it made by each job that stylizes a part of a dataset."""
+    count = datasets[dataset]["shards"]
+    return [f"results/shards/{dataset}/{shard}-{count}.txt" for shard in range(count)]
 
 
 def sheet_facts(strip):

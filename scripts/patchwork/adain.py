@@ -1,23 +1,23 @@
 """Adaptive instance normalization: the content of one image in the style of another.
 
 Source: Huang & Belongie, "Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization" (ICCV
-2017). An encoder, which learnt to classify, is kept as it is; the channels of its features of the content take
-the means and standard deviations of those of the style; a decoder, the only thing that is trained here, draws
+2017). An encoder, which learnt to classify, is kept as it is. The channels of its features of the content
+take the means and standard deviations of those of the style, and a decoder, which alone is trained here, draws
 an image from them.
 """
 
-import hashlib
 import itertools
 import logging
 import time
 
-import numpy as np
 import torch
 from timm.models import create_feature_extractor  # torchvision's, told which modules cannot be traced
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from patchwork import fetching, jobs, models
+from patchwork import fetching, jobs, models, noise
+
+log = logging.getLogger(__name__)
 
 EPSILON = 1e-5  # added to variances, as by the authors: decoders have been trained with it
 LOGGED = 20  # lines in the log of a training
@@ -29,18 +29,17 @@ def statistics(features):
     return mean, (variance + EPSILON).sqrt()
 
 
-def adapt(content, style, alpha=1.0):
-    """Features [N, C, H, W] of contents with the statistics of features [N, C, H', W'] of styles.
+def adapt(content, mean, deviation, alpha=1.0):
+    """Features of contents, [N, C, H, W], with the statistics of styles, [N, C, 1, 1] each.
 
     alpha: how far the way from the content (0) to the style (1) they go.
     """
-    mean, deviation = statistics(content)
-    style_mean, style_deviation = statistics(style)
-    return (1 - alpha) * content + alpha * ((content - mean) / deviation * style_deviation + style_mean)
+    own_mean, own_deviation = statistics(content)
+    return torch.lerp(content, (content - own_mean) / own_deviation * deviation + mean, alpha)
 
 
 class Encoder(nn.Module):
-    """Pixels, float [N, 3, H, W] in [0, 1], to the features after some layers of a CNN: a list of [N, C, h, w].
+    """Pixels, float [N, 3, H, W] in [0, 1], to features after some layers of a CNN, a list of [N, C, h, w].
 
     model: models.Model in its place; images are normalised as it wants, and keep their size. layers: names of
     its modules, from the first to the last; what comes after that is not computed.
@@ -125,16 +124,13 @@ def decoder(encoder, path=None):
     """The decoder that fits an encoder, with random weights or those of a file, .safetensors or .pth, of
     anybody's. Raises ValueError for a file that does not fit or holds code."""
     net = mirror(encoder.channels, encoder.strides, encoder.convolutions)
+    for module in net:
+        if isinstance(module, nn.Conv2d):  # torch's own weights are so small that nothing is seen at first
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
     if path:
         models.fit(net, fetching.read_checkpoint(path, net), path)
     return net.to(encoder.model.mean.device, memory_format=encoder.model.layout)
-
-
-@torch.inference_mode()
-def stylize(encoder, net, contents, styles, alpha=1.0):
-    """Contents in the styles of others: float [N, 3, H, W] in [0, 1], of both float [N, 3, H, W] in [0, 1]."""
-    features = adapt(encoder(contents)[-1], encoder(styles)[-1], alpha)
-    return net(features).clamp(0, 1)
 
 
 def losses(encoder, net, contents, styles):
@@ -142,7 +138,7 @@ def losses(encoder, net, contents, styles):
     that it was drawn from, and their means and deviations in all layers from those of the style."""
     with torch.no_grad():
         wanted = encoder(styles)
-        target = adapt(encoder(contents)[-1], wanted[-1])
+        target = adapt(encoder(contents)[-1], *statistics(wanted[-1]))
     found = encoder(net(target))
     style = sum(
         mse_loss(a, b)
@@ -152,34 +148,22 @@ def losses(encoder, net, contents, styles):
     return mse_loss(found[-1], target), style
 
 
-def chosen(name, step, images, batch_images):
-    """The images of a step, int64 [batch_images], whatever steps went before. name: of what is trained."""
-    digest = hashlib.blake2b(f"{name}\0{step}".encode(), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest, "little")).integers(0, images, batch_images)
-
-
 def train(encoder, name, entry, contents, styles):
     """Train a decoder from nothing: the decoder, and how it went, a dict of numbers.
 
-    name: the stylizer's, from which its first weights and the images of each step are drawn. entry:
-    {steps, batch_images, learning_rate, style_weight}. contents, styles: functions (indexes) -> pixels, float
-    [N, 3, H, W] in [0, 1] on the device, with a length.
+    name: the stylizer's, from which its first weights are drawn. entry: {steps, batch_images, learning_rate,
+    style_weight}. contents, styles: batches of pixels, one for each step, float [N, 3, H, W] in [0, 1] on the
+    device of the encoder. The learning rate falls along half a cosine.
     Raises ValueError when the loss is no number any more.
     """
-    torch.manual_seed(chosen(name, "weights", 2**31, 1)[0])
-    net, steps = decoder(encoder), entry["steps"]
+    torch.manual_seed(noise.key(0, name, "", "decoder"))
+    net, steps, told = decoder(encoder), entry["steps"], {}
     optimizer = torch.optim.Adam(net.parameters(), entry["learning_rate"])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    sums, since, every = torch.zeros(2), 0, max(1, steps // LOGGED)
-    start, bar = time.monotonic(), jobs.progress(total=steps, desc=name, unit="step")
-    with bar:
-        for step in range(1, steps + 1):
-            content, style = losses(
-                encoder,
-                net,
-                contents(chosen(f"{name} content", step, len(contents), entry["batch_images"])),
-                styles(chosen(f"{name} style", step, len(styles), entry["batch_images"])),
-            )
+    sums, since, start = torch.zeros(2), 0, time.monotonic()
+    with jobs.progress(total=steps, desc=name, unit="step") as bar:
+        for step, batches in enumerate(zip(contents, styles, strict=True), 1):
+            content, style = losses(encoder, net, *batches)
             both = torch.stack([content.detach(), style.detach()]).cpu()
             if not both.isfinite().all():
                 raise ValueError(
@@ -192,13 +176,14 @@ def train(encoder, name, entry, contents, styles):
             schedule.step()
             sums, since = sums + both, since + 1
             bar.update()
-            if step % every == 0 or step == steps:
-                told = dict(zip(("content", "style"), (sums / since).tolist(), strict=True))
-                told |= {"step": step, "images_per_second": step * entry["batch_images"] / (time.monotonic() - start)}
-                logging.info(
-                    "%s, step %d of %d: content loss %.4f, style loss %.4f, %.0f images/s",
-                    *(name, step, steps, told["content"], told["style"], told["images_per_second"]),
-                )
-                bar.set_postfix(content=f"{told['content']:.3f}", style=f"{told['style']:.3f}")
+            if step % max(1, steps // LOGGED) == 0 or step == steps:
+                told = dict(zip(("content_loss", "style_loss"), (sums / since).tolist(), strict=True))
+                rate = step * entry["batch_images"] / (time.monotonic() - start)
+                log.info(f"{name} step {step} of {steps}: {words(told)}, {rate:.0f} images/s")
+                bar.set_postfix_str(words(told), refresh=False)
                 sums, since = torch.zeros(2), 0
     return net, told
+
+
+def words(losses):
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in losses.items())

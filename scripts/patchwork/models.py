@@ -162,19 +162,21 @@ def fit(net, state, source):
     net.load_state_dict(state)
 
 
-def save(path, state, classes=None):
-    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on."""
+def save(path, state, classes=None, metrics=None):
+    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on and how
+    that went (a dict of numbers)."""
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(state):
         digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
         digest.update(state[name].reshape(-1).view(torch.uint8).numpy())
-    metadata = {"digest": digest.hexdigest()} | ({"classes": json.dumps(classes)} if classes else {})
+    facts = {"classes": classes, "metrics": metrics}
+    metadata = {"digest": digest.hexdigest()} | {key: json.dumps(fact) for key, fact in facts.items() if fact}
     safetensors.torch.save_file(state, path, metadata)
 
 
 def load(path):
-    """A state dict and the metadata that `save` wrote, {digest, classes}."""
+    """A state dict and the metadata that `save` wrote, {digest, classes, metrics}."""
     with safetensors.safe_open(path, "pt") as opened:
         return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
 

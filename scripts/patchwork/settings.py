@@ -143,6 +143,7 @@ def name_problems(config, lines, perturbations):
             problems.append(
                 f"{lines.of([*where, 'weights'])} is a URL: give its `sha256`, so that it can be checked"
             )
+    problems += [f"{lines.of(keys)}: {problem}" for keys, problem in stylizing_problems(config)]
     for name, run in runs.items():
         for key, entries in (("data", datasets), ("model", models)):
             if run[key] not in entries:
@@ -157,6 +158,13 @@ def name_problems(config, lines, perturbations):
             f"{lines.of(['pixels', 'crop'])} is larger than pixels.resize, so nothing could be cropped"
         )
     problems += [f"{lines.of(keys)}: {problem}" for keys, problem in saliency_problems(config)]
+    if not problems:  # every circle goes through a stylized dataset
+        for name in [name for name, entry in datasets.items() if "stylize" in entry]:
+            try:
+                needed(config, [("datasets", name)])
+            except ValueError as error:
+                problems.append(f"{lines.of(['datasets', name])}: {error}")
+                break
     named = {alias: entry for name, entry in perturbations.items() for alias in (name, name.split("/")[0])}
     for name, chosen in config.get("settings", {}).items():
         found = setting_problems(chosen, named[name]) if name in named else [unknown(name, named)]
@@ -165,6 +173,64 @@ def name_problems(config, lines, perturbations):
         found = level_problems(levels, named[name]) if name in named else [unknown(name, named)]
         problems += [f"{lines.of(['levels', name])}: {problem}" for problem in found]
     return problems
+
+
+def stylizing_problems(config):
+    """What is wrong with stylizers and stylized datasets, as (keys, problem)."""
+    datasets, stylizers = config["datasets"], config.get("stylizers", {})
+    places = {"stylize": datasets, "styles": datasets, "stylizer": stylizers}
+    for name, entry in datasets.items():
+        for key in [key for key in places if key in entry and entry[key] not in places[key]]:
+            yield ["datasets", name, key], unknown(entry[key], places[key])
+        for key in [key for key in ("alpha", "shards") if key in entry and "stylize" not in entry]:
+            yield ["datasets", name, key], "only stylized images have it"
+    places = {"encoder": config["models"], "content": datasets, "styles": datasets}
+    for name, entry in stylizers.items():
+        for key in [key for key in places if key in entry and entry[key] not in places[key]]:
+            yield ["stylizers", name, key], unknown(entry[key], places[key])
+
+
+def inherited(entry, datasets):
+    """The class list of a stylized dataset, which is that of its contents."""
+    while "stylize" in entry:
+        entry = datasets[entry["stylize"]]
+    return {"classes": entry["classes"]} if "classes" in entry else {}
+
+
+def made_from(config, kind, name):
+    """What an entry is made from, as (kind, name); "styles" are the images of a dataset, whatever classes."""
+    entry = config["datasets" if kind == "styles" else kind][name]
+    if kind == "styles":
+        return [] if "root" in entry else [("datasets", name)]
+    keys = {
+        "datasets": {"stylize": "datasets", "styles": "styles", "stylizer": "stylizers"},
+        "stylizers": {"encoder": "models", "content": "datasets", "styles": "styles"},
+        "models": {"run": "runs"},
+        "runs": {"data": "datasets"},
+    }
+    return [(other, entry[key]) for key, other in keys[kind].items() if key in entry]
+
+
+def needed(config, wanted):
+    """Entries and all that they are made from, as (kind, name), what is made first first.
+
+    Raises ValueError naming the entries on the way if one is made from itself.
+    """
+    found, way = {}, []
+
+    def visit(entry):
+        if entry in way:
+            circle = " from ".join(".".join(each) for each in [*way[way.index(entry) :], entry])
+            raise ValueError(f"nothing can be made from itself: {circle}")
+        if entry not in found:
+            way.append(entry)
+            for other in made_from(config, *entry):
+                visit(other)
+            found[way.pop()] = None
+
+    for entry in wanted:
+        visit(entry)
+    return [*found]
 
 
 def saliency_problems(config):

@@ -241,7 +241,13 @@ def as_bytes(image):
 
 # ---- Data sets. ----
 
-KINDS = {"natural": OUTLINES, "conflict": OUTLINES, "texture": TEXTURES, "painting": ["painting"]}  # and classes
+KINDS = {
+    "natural": OUTLINES,
+    "conflict": OUTLINES,
+    "texture": TEXTURES,
+    "painting": ["painting"],
+}  # and classes
+
 
 def cues(kind, index):
     """The shape, the texture, the class folder and the file name of an image.
