@@ -2,8 +2,8 @@
 
 Source: Huang & Belongie, "Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization" (ICCV
 2017). An encoder, which learnt to classify, is kept as it is. The channels of its features of the content
-take the means and standard deviations of those of the style, and a decoder, which alone is trained here, draws
-an image from them.
+take the means and standard deviations of those of the style, and a decoder, which alone is trained here,
+draws an image from them.
 """
 
 import itertools
@@ -67,14 +67,14 @@ class Encoder(nn.Module):
             raise ValueError(f"{name} has no maps of features after each of {', '.join(layers)}")
         self.channels = [map_.shape[1] for map_ in found]
         self.strides = [round(probe.shape[-1] / map_.shape[-1]) for map_ in found]
-        if sorted(self.strides) != self.strides:
+        if [*self.last_nodes()] != layers:  # they come in the order of the network
             raise ValueError(f"{', '.join(layers)}: name the layers of {name} from the first to the last")
         self.convolutions = self.count(layers)
 
     def count(self, layers):
         """Convolutions that see more than one pixel, up to each layer from the one before."""
         counts, passed, modules = [0] * len(layers), [], dict(self.extract.named_modules())
-        ends = {layer: self.last_node(layer) for layer in layers}
+        ends = self.last_nodes()
         for node in self.extract.graph.nodes:
             if node.op == "call_module":
                 module = modules[node.target]
@@ -83,10 +83,9 @@ class Encoder(nn.Module):
             passed += [layer for layer, end in ends.items() if end is node]
         return counts
 
-    def last_node(self, layer):
-        """The node of the graph that gives the features of a layer."""
-        output = next(node for node in self.extract.graph.nodes if node.op == "output")
-        return output.args[0][layer]
+    def last_nodes(self):
+        """The nodes of the graph that give the features, by the layer."""
+        return next(node for node in self.extract.graph.nodes if node.op == "output").args[0]
 
     def forward(self, pixels):
         normalised = (pixels - self.model.mean) / self.model.std

@@ -241,7 +241,7 @@ def sheet(about, path):
     """A picture of a few images at every level, with the levels above its columns."""
     data = Path(path).read_bytes()
     picture = Image.open(io.BytesIO(data))
-    (width, height), model = picture.size, picture.getexif().get(ExifTags.Base.ImageDescription)
+    width, model = picture.width, picture.getexif().get(ExifTags.Base.ImageDescription)
     levels = [f"{level:g}" for level in about["levels"]]
     variant = "" if about["variant"] == "plain" else f", {about['variant'].replace('_', ' ')}"
     title = escape(f"{about['dataset']}: {about['perturbation'].replace('_', ' ')}{variant}")
@@ -253,7 +253,7 @@ def sheet(about, path):
         f'<figure><h3>{title}</h3><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
         f'<div class="sheet" style="min-width:{smallest}px;max-width:{max(width, smallest)}px">'
         f'<div class="levels" aria-hidden="true">{"".join(f"<span>{level}</span>" for level in levels)}</div>'
-        f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{embedded(data)}"></div></div>'
+        f"{img(text, data)}</div></div>"
         f"<figcaption><p>Columns are levels ({escape(about['axis'])}); rows are a few images of "
         f"{escape(about['dataset'])}, the same at every level{by}. {escape(about['shows'])}</p>"
         "</figcaption></figure>"
@@ -263,7 +263,7 @@ def sheet(about, path):
 def stylization(dataset, entry, path):
     """A picture of a few contents, styles and results."""
     data = Path(path).read_bytes()
-    width, height = Image.open(io.BytesIO(data)).size
+    width = Image.open(io.BytesIO(data)).width
     columns, alpha = ("content", "style", "result"), f"{entry['alpha']:g}"
     text = escape(
         f"A few images of {dataset}, one in each row; from left to right, the content, the style, and the "
@@ -272,16 +272,18 @@ def stylization(dataset, entry, path):
     return (
         f'<figure><h3>{escape(dataset)}</h3><div class="sheet" style="max-width:{2 * width}px">'
         f'<div class="levels" aria-hidden="true">{"".join(f"<span>{name}</span>" for name in columns)}</div>'
-        f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{embedded(data)}"></div>'
+        f"{img(text, data)}</div>"
         f"<figcaption><p>{escape(entry['stylize'])} in the styles of {escape(entry['styles'])}, by the "
         f"stylizer {escape(entry['stylizer'])} with alpha {alpha}: the features of the content take means and "
         "deviations of those of the style (AdaIN).</p></figcaption></figure>"
     )
 
 
-def embedded(data):
-    """A picture, the bytes of a WebP file, as a URL that holds it."""
-    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+def img(text, data):
+    """A picture, the bytes of a WebP file, in the page itself."""
+    width, height = Image.open(io.BytesIO(data)).size
+    source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+    return f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}">'
 
 
 def refused(rows):

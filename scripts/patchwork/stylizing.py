@@ -78,7 +78,7 @@ def rows(name, contents, styles, columns=None, images=None):
     """What a stylized set is made of, a dict for each image: {path, content, style, ...}.
 
     name: the set's. contents: an image folder, of which `images` are taken (folders.listing). styles: a
-    folder (folders.below). columns: the CSV of the contents (pixels.read_columns), whose further columns stay.
+    folder (folders.below). columns: the CSV of the contents (pixels.read_columns); what it tells stays.
     Raises ValueError if two images would have the same name as PNG.
     """
     found = [path for _, path in folders.listing(contents, images)]
