@@ -76,7 +76,9 @@ def test_the_decoder_of_vgg_is_the_public_one(name):
     shapes |= {f"{i}.bias": channels[:1] for i, channels in PUBLIC.items()}
     assert {key: tuple(value.shape) for key, value in net.state_dict().items()} == shapes
     assert [i for i, part in enumerate(net) if isinstance(part, nn.Upsample)] == [3, 16, 23]
-    assert [i for i, part in enumerate(net) if isinstance(part, nn.ReflectionPad2d)] == [i - 1 for i in PUBLIC]
+    assert [i for i, part in enumerate(net) if isinstance(part, nn.ReflectionPad2d)] == [
+        i - 1 for i in PUBLIC
+    ]
 
 
 def test_vgg_layers_are_what_the_bare_modules_give():
