@@ -1,7 +1,7 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
-Read rules/ in the order included here: what there is and what is asked (common, paths, origins, planning), then
-data, training, stylizing, evaluation, report.
+Read rules/ in the order included here: what there is and what is asked (common, paths, origins, stylized, planning),
+then data, training, stylizing, evaluation, report.
 """
 
 from snakemake.utils import min_version
@@ -15,6 +15,7 @@ configfile: "config.yaml"
 include: "rules/common.smk"
 include: "rules/paths.smk"
 include: "rules/origins.smk"
+include: "rules/stylized.smk"
 include: "rules/planning.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"

@@ -4,12 +4,12 @@ rule draw_images:
         images=directory("results/folders/{dataset}/images"),
         masks=directory("results/folders/{dataset}/masks"),
         index="results/folders/{dataset}/index.csv",
-    wildcard_constraints:
-        dataset="|".join(name for name in datasets if "draw" in datasets[name]) or "none",
     log:
         "logs/draw_images/{dataset}.log",
     benchmark:
         "benchmarks/draw_images/{dataset}.jsonl"
+    wildcard_constraints:
+        dataset="|".join(name for name in datasets if "draw" in datasets[name]) or "none",
     conda:
         "../envs/torch.yaml"
     threads: 2

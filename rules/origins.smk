@@ -47,27 +47,6 @@ def folder_origin(dataset):
 
 
 @cache
-def styles_origin(dataset):
-    """Of images that styles are taken from: they may lie in a folder without classes."""
-    if "root" not in datasets[dataset]:
-        return folder_origin(dataset)
-    try:
-        return digest(folders.below(datasets[dataset]["root"]))
-    except (ValueError, OSError) as error:
-        raise WorkflowError(f"datasets.{dataset}.root: {error}")
-
-
-@cache
-def stylizer_origin(stylizer):
-    entry = stylizers[stylizer]
-    made_from = [folder_origin(dataset) for dataset in trained_on(stylizer, "content")]
-    made_from += [datasets[dataset].get("images") for dataset in trained_on(stylizer, "content")]
-    made_from += [styles_origin(dataset) for dataset in trained_on(stylizer, "styles")]
-    made_from += [file_stamp(entry.get("decoder", "")), weights_origin(entry["encoder"])]
-    return digest([stylizer, entry, made_from, config["pixels"], program("train_stylizer.py")])
-
-
-@cache
 def images_origin(dataset):
     return digest(
         [folder_origin(dataset), facts(datasets[dataset]), config["pixels"], program("pack_images.py")]

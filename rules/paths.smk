@@ -125,34 +125,6 @@ def image_columns(dataset):
     return entry.get("columns", []) if "root" in entry else f"results/folders/{dataset}/index.csv"
 
 
-def stylizer_of(where):
-    """The stylizer of the stylized dataset that wildcards stand for."""
-    return stylizers[datasets[where.dataset]["stylizer"]]
-
-
-def trained_on(stylizer, key):
-    """The dataset that a stylizer takes its contents or styles from; none if its decoder is a file."""
-    entry = stylizers[stylizer]
-    return [] if "decoder" in entry else [entry[key]]
-
-
-def stylized_images(dataset):
-    """How many images of its contents a stylized dataset takes; None for all."""
-    entry = datasets[dataset]
-    return entry.get("images", datasets[entry["stylize"]].get("images"))
-
-
-def stylized_store(dataset):
-    """Where shards leave their images: only what is made of the same things is ever put together."""
-    return f"results/stylized/{folder_origin(dataset)}"
-
-
-def shards(dataset):
-    """A list of what it made by each job that stylizes a part of a dataset."""
-    count = datasets[dataset]["shards"]
-    return [f"results/shards/{dataset}/{shard}-{count}.txt" for shard in range(count)]
-
-
 def sheet_facts(strip):
     """What the caption of a sheet tells."""
     entry = perturbation(strip)

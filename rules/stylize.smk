@@ -69,12 +69,12 @@ rule gather_stylized:
         images=directory("results/folders/{dataset}/images"),
         masks=directory("results/folders/{dataset}/masks"),
         index="results/folders/{dataset}/index.csv",
-    wildcard_constraints:
-        dataset="|".join(stylized) or "none",
     log:
         "logs/gather_stylized/{dataset}.log",
     benchmark:
         "benchmarks/gather_stylized/{dataset}.jsonl"
+    wildcard_constraints:
+        dataset="|".join(stylized) or "none",
     conda:
         "../envs/torch.yaml"
     threads: 1

@@ -129,12 +129,17 @@ def test_features_do_not_change_when_more_is_computed(small):
 
 
 def test_layers_that_are_none_are_named(small):
-    with pytest.raises(ValueError, match="ResNet has no layer 'layer9'; its layers are conv1, .*layer1"):
+    with pytest.raises(ValueError, match=r"ResNet has no layer 'layer9'; its layers are conv1, .*layer1"):
         encoder(layers=["layer9"])
     with pytest.raises(ValueError, match="no maps of features after each of fc"):
         encoder(layers=["fc"])
     with pytest.raises(ValueError, match="from the first to the last"):
         encoder(layers=["layer2", "layer1"])
+
+
+def test_images_that_the_stride_does_not_divide_are_refused(small):
+    with pytest.raises(ValueError, match=r"shrinks images by \d: pixels\.crop, 30, must be a multiple"):
+        small(torch.rand(1, 3, 30, 30))
 
 
 def test_losses_by_hand(small):

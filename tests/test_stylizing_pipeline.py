@@ -99,15 +99,18 @@ def test_paintings_in_a_flat_folder_and_a_decoder_from_a_file(project):
     assert "painting/" not in " ".join(styles) and "00000.png" in " ".join(styles)
 
 
+DRAWN = "{draw: painting, images: 5, size: 32}"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ("stylizer: adain", "stylizer: adian", "line 5: datasets.stylized.stylizer: 'adian' is not known, did"),
-        ("encoder: encoder,", "encoder: encodr,", "stylizers.adain.encoder: 'encodr' is not known, did you mean"),
-        ("{draw: painting, images: 5, size: 32}", "{root: nowhere}", "datasets.paintings.root: there is no folder"),
-        ("{draw: painting, images: 5, size: 32}", "{root: results/shards/stylized}", "stylized has no images in it"),
-        ("encoder, data: shapes", "encoder, data: stylized", "made from itself: datasets.stylized from stylizers.adain"),
-        ("steps: 2, batch_images: 4", "decoder: lost.pth", "stylizers.adain: "),
+        ("encoder: encoder,", "encoder: encodr,", "stylizers.adain.encoder: 'encodr' is not known, did you"),
+        (DRAWN, "{root: nowhere}", "datasets.paintings.root: there is no folder nowhere"),
+        (DRAWN, "{root: results/shards}", "results/shards has no images in it"),
+        ("encoder, data: shapes", "encoder, data: stylized", "made from itself: datasets.stylized from"),
+        ("content: shapes, styles: paintings, steps: 2,", "decoder: lost.pth,", "there is no file lost.pth"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_before_anything_runs(project, old, new, says):

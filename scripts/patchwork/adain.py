@@ -45,7 +45,8 @@ class Encoder(nn.Module):
     its modules, from the first to the last; what comes after that is not computed.
     `channels` and `strides` are those of the layers, `convolutions` how many there are on the way to each
     from the one before (not counting 1x1 ones).
-    Raises ValueError for a name that is none, and for a network that has no maps of features there.
+    Raises ValueError for a name that is none, for a network that has no maps of features there, and for images
+    that the last stride does not divide: a decoder would give them back smaller.
     """
 
     def __init__(self, model, layers):
@@ -58,7 +59,7 @@ class Encoder(nn.Module):
         for module in model.net.modules():
             if hasattr(module, "inplace"):
                 module.inplace = False  # or the features of the layer before would be overwritten
-        self.model = model
+        self.model, self.strides = model, [1]
         self.extract = create_feature_extractor(model.net, layers)
         probe = torch.zeros(1, 3, *model.size, device=model.mean.device)
         with torch.no_grad():
@@ -88,6 +89,11 @@ class Encoder(nn.Module):
         return next(node for node in self.extract.graph.nodes if node.op == "output").args[0]
 
     def forward(self, pixels):
+        if any(side % self.strides[-1] for side in pixels.shape[-2:]):
+            raise ValueError(
+                f"the encoder shrinks images by {self.strides[-1]}: pixels.crop, {pixels.shape[-1]}, must be a "
+                "multiple of that"
+            )
         normalised = (pixels - self.model.mean) / self.model.std
         return [*self.extract(normalised.contiguous(memory_format=self.model.layout)).values()]
 

@@ -274,8 +274,8 @@ def stylization(dataset, entry, path):
         f'<div class="levels" aria-hidden="true">{"".join(f"<span>{name}</span>" for name in columns)}</div>'
         f"{img(text, data)}</div>"
         f"<figcaption><p>{escape(entry['stylize'])} in the styles of {escape(entry['styles'])}, by the "
-        f"stylizer {escape(entry['stylizer'])} with alpha {alpha}: the features of the content take means and "
-        "deviations of those of the style (AdaIN).</p></figcaption></figure>"
+        f"stylizer {escape(entry['stylizer'])} with alpha {alpha}: features of the content take the means "
+        "and deviations of those of the style (AdaIN).</p></figcaption></figure>"
     )
 
 

@@ -222,7 +222,7 @@ def gather(found, store, folder, contents, view, columns=None, threads=1):
 
     def crop(row):
         mask = foreground.read_mask(
-            Path(columns).parent / row["mask"], Path(contents, row["content"]), transform
+            Path(columns or "").parent / row["mask"], Path(contents, row["content"]), transform
         )
         save(mask[0].astype(np.uint8) * 255, folder / "masks" / row["path"])
 

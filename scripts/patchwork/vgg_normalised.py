@@ -31,7 +31,7 @@ class NormalisedVGG(nn.Sequential):
     num_classes = 0
 
     def __init__(self, **unused):
-        parts, before = [nn.Conv2d(3, 3, 1)], 3
+        before, parts = 3, list[nn.Module]([nn.Conv2d(3, 3, 1)])
         for block, widths in enumerate(WIDTHS):
             if block:
                 parts.append(nn.MaxPool2d(2, 2, ceil_mode=True))
