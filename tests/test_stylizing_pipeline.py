@@ -105,7 +105,7 @@ DRAWN = "{draw: painting, images: 5, size: 32}"
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("stylizer: adain", "stylizer: adian", "line 5: datasets.stylized.stylizer: 'adian' is not known, did"),
+        ("stylizer: adain", "stylizer: adian", "line 5: datasets.stylized.stylizer: 'adian' is not known"),
         ("encoder: encoder,", "encoder: encodr,", "stylizers.adain.encoder: 'encodr' is not known, did you"),
         (DRAWN, "{root: nowhere}", "datasets.paintings.root: there is no folder nowhere"),
         (DRAWN, "{root: results/shards}", "results/shards has no images in it"),

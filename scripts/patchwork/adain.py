@@ -20,6 +20,8 @@ from patchwork import fetching, jobs, models, noise
 log = logging.getLogger(__name__)
 
 EPSILON = 1e-5  # added to variances, as by the authors: decoders have been trained with it
+NEARLY_GREY = 1e-3  # of the last weights at first: noise would have to be unlearnt, and grey itself may be the
+# mean of the encoder, where ReLU has no gradient
 LOGGED = 20  # lines in the log of a training
 
 
@@ -45,8 +47,8 @@ class Encoder(nn.Module):
     its modules, from the first to the last; what comes after that is not computed.
     `channels` and `strides` are those of the layers, `convolutions` how many there are on the way to each
     from the one before (not counting 1x1 ones).
-    Raises ValueError for a name that is none, for a network that has no maps of features there, and for images
-    that the last stride does not divide: a decoder would give them back smaller.
+    Raises ValueError for a name that is none, for a network that has no maps of features there, and for
+    images that the last stride does not divide: a decoder would give them back smaller.
     """
 
     def __init__(self, model, layers):
@@ -91,8 +93,8 @@ class Encoder(nn.Module):
     def forward(self, pixels):
         if any(side % self.strides[-1] for side in pixels.shape[-2:]):
             raise ValueError(
-                f"the encoder shrinks images by {self.strides[-1]}: pixels.crop, {pixels.shape[-1]}, must be a "
-                "multiple of that"
+                f"the encoder shrinks images by {self.strides[-1]}: pixels.crop, {pixels.shape[-1]}, must be "
+                "a multiple of that"
             )
         normalised = (pixels - self.model.mean) / self.model.std
         return [*self.extract(normalised.contiguous(memory_format=self.model.layout)).values()]
@@ -133,6 +135,8 @@ def decoder(encoder, path=None):
         if isinstance(module, nn.Conv2d):  # torch's own weights are so small that nothing is seen at first
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             nn.init.zeros_(module.bias)
+    nn.init.normal_(net[-1].weight, std=NEARLY_GREY)
+    nn.init.constant_(net[-1].bias, 0.5)
     if path:
         models.fit(net, fetching.read_checkpoint(path, net), path)
     return net.to(encoder.model.mean.device, memory_format=encoder.model.layout)
