@@ -32,9 +32,7 @@ def folder_origin(dataset):
     if "draw" in entry:
         return digest([dataset, facts(entry), program("draw_images.py")])
     if "stylize" in entry:
-        made_from = [folder_origin(entry["stylize"]), styles_origin(entry["styles"])]
-        made_from += [stylized_images(dataset), stylizer_origin(entry["stylizer"])]
-        return digest([dataset, facts(entry), made_from, config["pixels"], program("stylize_images.py")])
+        return stylized_origin(dataset)
     told = [
         Path(entry[key]).read_bytes().hex()
         for key in ("classes", "columns")

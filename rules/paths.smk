@@ -13,7 +13,6 @@ def paths(pattern, strips=asked):
 
 STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
-STYLIZED = "results/sheets/{dataset}.webp"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
 sheets = {}  # a sheet, and the strips that it is of
@@ -74,9 +73,7 @@ def sheet_models(wildcards):
 def weights(name):
     """Trained here if the model names a run, fetched otherwise."""
     run = models[name].get("run")
-    return (
-        f"results/weights/trained/{run}.safetensors" if run else f"results/weights/fetched/{name}.safetensors"
-    )
+    return f"results/weights/{'trained' if run else 'fetched'}/{run or name}.safetensors"
 
 
 def checkpoints(run):
@@ -90,8 +87,8 @@ def everything():
     only if it is asked for."""
     return [
         *(image_folder(dataset) for dataset in asked_folders),
-        *(f"results/stylizers/{stylizer}.safetensors" for stylizer in asked_stylizers),
-        *(STYLIZED.format(dataset=dataset) for dataset in asked_stylized),
+        *(STYLIZER.format(stylizer=stylizer) for stylizer in asked_stylizers),
+        *stylized_sheets,
         *paths("results/images/{dataset}.npy"),
         *paths("results/images/{dataset}.parquet"),
         *(patch_images(kind) for kind in ("npy", "parquet") if crafting),
@@ -121,8 +118,8 @@ def image_folder(dataset):
 
 def image_columns(dataset):
     """A CSV with further columns of the index, if there is one."""
-    entry = datasets[dataset]
-    return entry.get("columns", []) if "root" in entry else f"results/folders/{dataset}/index.csv"
+    own = "root" in datasets[dataset]
+    return datasets[dataset].get("columns", []) if own else f"results/folders/{dataset}/index.csv"
 
 
 def sheet_facts(strip):

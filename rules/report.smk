@@ -60,7 +60,7 @@ rule write_report:
         warehouse="results/warehouse.duckdb",
         specs=expand("results/figures/{figure}.json", figure=figures),
         sheets=[*sheets],
-        stylized=[STYLIZED.format(dataset=dataset) for dataset in asked_stylized],
+        stylized=stylized_sheets,
         page=here("reports/page.html"),
     output:
         report("results/report.html", category="Report"),

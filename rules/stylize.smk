@@ -6,7 +6,7 @@ rule train_stylizer:
         contents=lambda w: [ancient(image_folder(d)) for d in trained_on(w.stylizer, "content")],
         styles=lambda w: [ancient(image_folder(d)) for d in trained_on(w.stylizer, "styles")],
     output:
-        "results/stylizers/{stylizer}.safetensors",
+        STYLIZER,
     log:
         "logs/train_stylizer/{stylizer}.log",
     benchmark:
@@ -31,7 +31,7 @@ rule stylize_images:
     """One of the shards of a stylized dataset, made in a store: what a job loses is a batch."""
     input:
         weights=lambda w: weights(stylizer_of(w)["encoder"]),
-        decoder=lambda w: f"results/stylizers/{datasets[w.dataset]['stylizer']}.safetensors",
+        decoder=lambda w: STYLIZER.format(**datasets[w.dataset]),
         contents=lambda w: ancient(image_folder(datasets[w.dataset]["stylize"])),
         styles=lambda w: ancient(image_folder(datasets[w.dataset]["styles"])),
     output:

@@ -1,5 +1,10 @@
 """Stylizers and stylized datasets: where they are and what decides them. No rules here."""
 
+STYLIZER = "results/stylizers/{stylizer}.safetensors"
+STYLIZED = "results/sheets/{dataset}.webp"
+
+stylized_sheets = [STYLIZED.format(dataset=dataset) for dataset in asked_stylized]
+
 
 def stylizer_of(where):
     """The stylizer of the stylized dataset that wildcards stand for."""
@@ -48,3 +53,10 @@ def stylizer_origin(stylizer):
     made_from += [styles_origin(dataset) for dataset in trained_on(stylizer, "styles")]
     made_from += [file_stamp(entry.get("decoder", "")), weights_origin(entry["encoder"])]
     return digest([stylizer, entry, made_from, config["pixels"], program("train_stylizer.py")])
+
+
+def stylized_origin(dataset):
+    entry = datasets[dataset]
+    made_from = [folder_origin(entry["stylize"]), styles_origin(entry["styles"])]
+    made_from += [stylized_images(dataset), stylizer_origin(entry["stylizer"])]
+    return digest([dataset, facts(entry), made_from, config["pixels"], program("stylize_images.py")])
