@@ -11,8 +11,7 @@ from snakemake.utils import validate
 HERE = os.path.relpath(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent)
 sys.path.insert(0, f"{HERE}/scripts")
 
-from patchwork import settings
-from patchwork import runs as trainings
+from patchwork import entries, settings
 from patchwork.catalogue import catalogue, cells, variants
 from patchwork.urls import is_url
 
@@ -38,7 +37,10 @@ perturbations = settings.with_chosen(perturbations, config.get("levels", {}), co
 
 datasets, models = config["datasets"], config["models"]
 recipes = RECIPES | config.get("recipes", {})
-runs = {name: trainings.resolve(run, recipes) for name, run in config.get("runs", {}).items()}
+runs = {name: entries.resolve(run, recipes) for name, run in config.get("runs", {}).items()}
+stylizers, stylized = config["stylizers"], [name for name, entry in datasets.items() if "stylize" in entry]
+for entry in map(datasets.get, stylized):
+    entry.update({"alpha": 1, "shards": 1, **entries.inherited(entry, datasets)} | entry)
 compute, seeds = config["compute"], [int(seed) for seed in config["seeds"]]  # 1.0 is a whole number to YAML
 asked = settings.asked(config, perturbations)
 families = {strip["family"] for strip in asked} | {
@@ -80,25 +82,30 @@ attacks, salient = needing("patches"), needing("saliency")
 salient_models = [config["saliency"]["model"], *config["saliency"]["beside"]] if salient else []
 scored = [strip | {"model": model} for strip in salient for model in salient_models]
 crafting = [config["patches"]["data"]] if attacks else []
-needed = trainings.reach(
+needed = entries.needed(
     config,
-    {
+    [
         *(("models", strip["model"]) for strip in asked),
         *(("models", attack["variant"]) for attack in attacks),
         *(("models", model) for model in salient_models),
         *(("datasets", strip["dataset"]) for strip in asked),
         *(("datasets", dataset) for dataset in crafting),
-    },
+    ],
 )
-asked_models = sorted(name for kind, name in needed if kind == "models")
-asked_runs = sorted(name for kind, name in needed if kind == "runs")
-asked_folders = sorted(name for kind, name in needed if kind == "datasets")
+asked_folders, asked_styles, asked_stylizers, asked_models, asked_runs = (
+    sorted(name for kind, name in needed if kind == wanted)
+    for wanted in ("datasets", "styles", "stylizers", "models", "runs")
+)
+asked_stylized = [name for name in asked_folders if name in stylized]
 
 
 wildcard_constraints:
     dataset="|".join(datasets),
     model="|".join(models),
     run="|".join(runs) or "none",
+    stylizer="|".join(stylizers) or "none",
+    shard=r"\d+",
+    shards=r"\d+",
     perturbation="[a-z0-9_]+",
     variant="[a-z0-9_]+",
     figure="[a-z0-9_]+",
@@ -116,9 +123,3 @@ def weights_file(name):
     """The file that the config names for the weights of a model, if it names one: [path]."""
     told = models[name].get("weights", "random")
     return [] if told == "random" or is_url(told) else [told]
-
-
-def strip_cells(where):
-    """The cells of a strip: (level, seed). Files of ImageNet-C are the same for every seed."""
-    published = "imagenet_c" in needs(where)
-    return cells(perturbation(where), perturbation(where)["levels"], seeds[:1] if published else seeds)

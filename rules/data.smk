@@ -8,6 +8,8 @@ rule draw_images:
         "logs/draw_images/{dataset}.log",
     benchmark:
         "benchmarks/draw_images/{dataset}.jsonl"
+    wildcard_constraints:
+        dataset="|".join(name for name in datasets if "draw" in datasets[name]) or "none",
     conda:
         "../envs/torch.yaml"
     threads: 2

@@ -23,7 +23,7 @@ def perturbation_program(script, wildcards):
 
 def facts(entry):
     """A config entry without its family, on which no result depends, and without what only perturbations need."""
-    return {key: entry[key] for key in sorted(entry) if key not in ("family", *NEEDS)}
+    return {key: entry[key] for key in sorted(entry) if key not in ("family", "shards", *NEEDS)}
 
 
 @cache
@@ -31,6 +31,8 @@ def folder_origin(dataset):
     entry = datasets[dataset]
     if "draw" in entry:
         return digest([dataset, facts(entry), program("draw_images.py")])
+    if "stylize" in entry:
+        return stylized_origin(dataset)
     told = [
         Path(entry[key]).read_bytes().hex()
         for key in ("classes", "columns")
@@ -49,13 +51,13 @@ def images_origin(dataset):
     )
 
 
+def file_stamp(file):
+    """Size and time of a local file: another one under the same name may be the older one."""
+    return [os.stat(file).st_size, os.stat(file).st_mtime_ns] if os.path.isfile(file) else []
+
+
 def weights_stamp(model):
-    """Size and time of a local weights file: another file under the same name may be the older one."""
-    return [
-        [os.stat(file).st_size, os.stat(file).st_mtime_ns]
-        for file in weights_file(model)
-        if os.path.isfile(file)
-    ]
+    return [file_stamp(file) for file in weights_file(model)]
 
 
 @cache

@@ -74,7 +74,7 @@ def sheet_models(wildcards):
 def weights(name):
     """Trained here if the model names a run, fetched otherwise."""
     run = models[name].get("run")
-    return f"results/weights/{f'trained/{run}' if run else f'fetched/{name}'}.safetensors"
+    return f"results/weights/{'trained' if run else 'fetched'}/{run or name}.safetensors"
 
 
 def everything():
@@ -82,6 +82,8 @@ def everything():
     only if it is asked for."""
     return [
         *(image_folder(dataset) for dataset in asked_folders),
+        *(STYLIZER.format(stylizer=stylizer) for stylizer in asked_stylizers),
+        *stylized_sheets,
         *paths("results/images/{dataset}.npy"),
         *paths("results/images/{dataset}.parquet"),
         *(patch_images(kind) for kind in ("npy", "parquet") if crafting),
@@ -98,15 +100,14 @@ def everything():
 
 
 def image_folder(dataset):
-    """A folder of images per class: the user's, or one that is drawn here."""
-    entry = datasets[dataset]
-    return f"results/folders/{dataset}/images" if "draw" in entry else entry["root"]
+    """A folder of images per class: the user's, or one that is drawn or stylized here."""
+    return datasets[dataset].get("root", f"results/folders/{dataset}/images")
 
 
 def image_columns(dataset):
     """A CSV with further columns of the index, if there is one."""
-    entry = datasets[dataset]
-    return f"results/folders/{dataset}/index.csv" if "draw" in entry else entry.get("columns", [])
+    own = "root" in datasets[dataset]
+    return datasets[dataset].get("columns", []) if own else f"results/folders/{dataset}/index.csv"
 
 
 def sheet_facts(strip):
@@ -114,3 +115,9 @@ def sheet_facts(strip):
     entry = perturbation(strip)
     keys = ("dataset", "perturbation", "variant", "levels")
     return {key: strip[key] for key in keys} | {"axis": entry["axis"], "shows": entry.get("shows", "")}
+
+
+def strip_cells(where):
+    """The cells of a strip: (level, seed). Files of ImageNet-C are the same for every seed."""
+    published = "imagenet_c" in needs(where)
+    return cells(perturbation(where), perturbation(where)["levels"], seeds[:1] if published else seeds)

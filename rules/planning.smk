@@ -8,6 +8,7 @@ def missing_files():
     for kind, names, keys in [
         ("datasets", asked_folders, ["classes", "columns"]),
         ("models", asked_models, ["weights"]),
+        ("stylizers", asked_stylizers, ["decoder"]),
     ]:
         for name, key in product(names, keys):
             file = config[kind][name].get(key, "")
@@ -33,5 +34,7 @@ def shared_images():
 if workflow.is_main_process:
     for dataset in asked_folders:
         folder_origin(dataset)
+    for dataset in asked_styles:
+        styles_origin(dataset)
     if wrong := dict.fromkeys([*missing_files(), *shared_images()]):
         raise WorkflowError("\n".join(wrong))

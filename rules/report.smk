@@ -86,6 +86,7 @@ rule write_report:
         warehouse="results/warehouse.duckdb",
         specs=expand("results/figures/{figure}.json", figure=figures),
         sheets=[*sheets],
+        stylized=stylized_sheets,
         page=here("reports/page.html"),
     output:
         report("results/report.html", category="Report"),
@@ -100,6 +101,7 @@ rule write_report:
         origin=report_origin(),
         captions={name: figure["doc"] for name, figure in figures.items()},
         sheets=[sheet_facts(strips[0]) for strips in sheets.values()],
+        stylized={dataset: facts(datasets[dataset]) for dataset in asked_stylized},
         settings=config,
     script:
         "../scripts/write_report.py"

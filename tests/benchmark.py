@@ -29,7 +29,7 @@ from torch.nn.functional import cross_entropy
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from patchwork import jobs, models, packed, pixels, strips
+from patchwork import adain, jobs, models, packed, pixels, shapes, strips, stylizing
 from patchwork.perturbations import pgd, random_drop
 
 LIGHTEST, LIGHT, HEAVY = "lcnet_050", "tf_efficientnet_lite0", "vit_small_patch16_224"
@@ -169,6 +169,35 @@ def whole(name, folder, root):
     return loop, clocked(patchwork)[0]
 
 
+def stylizing_rates(folder, images=640, rounds=3):
+    """Images/s at 64 px with the encoder of config.yaml: (encoder and decoder alone on a batch in memory,
+    files to files)."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    stylizer = next(iter(config["stylizers"].values()))
+    net = models.create(config["models"][stylizer["encoder"]], 10).eval().requires_grad_(False)
+    encoder = adain.Encoder(models.place(models.Model(net, (64, 64)), COMPUTE), stylizer["layers"])
+    decoder, folder = adain.decoder(encoder), Path(folder)
+    shapes.draw(folder / "shapes", "shapes", "natural", images, 64)
+    shapes.draw(folder / "paintings", "paintings", "painting", 100, 64)
+    places, size = [folder / name / "images" for name in ("shapes", "paintings")], stylizing.BATCH_IMAGES
+    rows = stylizing.rows("benchmark", *places)
+    batch = torch.rand(size, 3, 64, 64)
+    mean, deviation = (part.expand(size, -1, -1, -1) for part in adain.statistics(encoder(batch[:1])[-1]))
+
+    @torch.inference_mode()
+    def bare():
+        for _ in range(images // size):
+            decoder(adain.adapt(encoder(batch)[-1], mean, deviation))
+
+    def files(number):
+        view = {"resize": 64, "crop": 64, "interpolation": "bilinear"}
+        stylizing.stylize(rows, folder / f"store{number}", encoder, decoder, *places, view, threads=THREADS)
+
+    bare()
+    seconds = [(clocked(bare)[0], clocked(files, number)[0]) for number in range(rounds)]
+    return tuple(rounds * images / sum(column) for column in zip(*seconds, strict=True))
+
+
 def peak_megabytes(folder, images):
     """The peak memory of a process that evaluates two cells of so many images of 64 px."""
     code = f"""
@@ -263,6 +292,12 @@ def main():
         for name in (LIGHTEST, LIGHT, HEAVY):
             loop, ours = whole(name, folder, root)
             print(f"| {name} | {loop:.1f} | {ours:.1f} | {loop / ours:.2f} |", flush=True)
+        bare, whole_way = stylizing_rates(folder)
+        print(
+            f"\nStylizing at 64 px: {whole_way:.0f} images/s from files to files, {bare:.0f} by encoder and "
+            f"decoder alone, {whole_way / bare:.2f} of it",
+            flush=True,
+        )
         sizes = [500, 20_000]
         for images in sizes:
             packed_noise(folder, images)

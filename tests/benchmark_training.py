@@ -22,7 +22,7 @@ import torch
 import yaml
 from torch.nn.functional import cross_entropy
 
-from patchwork import jobs, runs, shapes, training
+from patchwork import entries, jobs, shapes, training
 
 ROUNDS = 4
 COMPUTE = {"device": "cpu", "dtype": "float32", "channels_last": True}
@@ -31,7 +31,7 @@ COMPUTE = {"device": "cpu", "dtype": "float32", "channels_last": True}
 def started(entry, folder, augmentation):
     """A training that has seen every image once, as all of its epochs but the first."""
     recipes = yaml.safe_load((ROOT / "rules/recipes.yaml").read_text())
-    recipe = runs.resolve({"recipe": "embedded"}, recipes) | augmentation
+    recipe = entries.resolve({"recipe": "embedded"}, recipes) | augmentation
     run = training.Training(entry, folder, "benchmark", recipe, compute=COMPUTE)
     run.run(1)
     return run

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from conftest import PERTURBATIONS, ROOT
-from patchwork import settings
+from patchwork import entries, settings
 from patchwork.catalogue import catalogue, cells, variants
 
 SCHEMA = yaml.safe_load((ROOT / "rules/config.schema.yaml").read_text())
@@ -200,8 +200,8 @@ MISTAKES = {
     "a run that is its own teacher": (
         "{model: mine,",
         "{teacher: mine, model: mine,",
-        "runs.first: stands on itself",
-        ["follow its data"],
+        "runs.first: nothing can be made from itself",
+        ["runs.first from models.mine from runs.first"],
     ),
     "labels for what learns without": (
         "{model: mine,",
@@ -411,6 +411,60 @@ def test_several_mistakes_are_told_together(tmp_path):
     assert len(found) == 4 and len({line.split(":")[0] for line in found}) == 3
     found = problems(tmp_path, ("{batch_images: 8", "{batch: 8"), ("bilinear", "nearest"), ("[0, 1]", "[-1]"))
     assert len(found) == 3
+
+
+# ---- stylizing ----
+
+STYLIZING = """\
+  paintings: {root: data/paintings}
+  sin: {stylize: drawn, styles: paintings, stylizer: adain}
+stylizers:
+  adain: {encoder: mine, layers: [layer1], content: drawn, styles: paintings}
+pixels:"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("stylize: drawn", "stylize: drown", ["datasets.sin.stylize: 'drown' is not known"]),
+        ("styles: paintings, styl", "styles: painting, styl", ["sin.styles: 'painting' is not known"]),
+        ("stylizer: adain", "stylizer: vgg", ["datasets.sin.stylizer: 'vgg' is not known; there are adain"]),
+        ("encoder: mine", "encoder: mime", ["line 7: stylizers.adain.encoder: 'mime' is not known"]),
+        ("content: drawn", "content: drown", ["stylizers.adain.content: 'drown' is not known"]),
+        ("content: drawn, ", "", ["stylizers.adain: ", "`decoder`, a file, or `content` and `styles`"]),
+        (", stylizer: adain", "", ["datasets.sin: ", "`stylize`, `styles` and `stylizer`"]),
+        ("data/paintings}", "data/paintings, alpha: 1}", ["paintings.alpha: only stylized images have"]),
+        ("stylize: drawn", "stylize: sin", ["datasets.sin: nothing can be made from itself"]),
+        ("layers: [layer1]", "layers: []", ["stylizers.adain.layers: [] should be non-empty"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_of_stylizing_is_named(tmp_path, old, new, says):
+    assert problems(tmp_path, ("pixels:", STYLIZING)) == []
+    assert STYLIZING.count(old) == 1
+    [line] = problems(tmp_path, ("pixels:", STYLIZING.replace(old, new)))
+    assert all(word in line for word in ["config.yaml, line", *says])
+
+
+def test_an_encoder_that_learns_from_its_own_images_is_a_circle(tmp_path):
+    [line] = problems(tmp_path, ("pixels:", STYLIZING), ("data: drawn", "data: sin"))
+    way = "datasets.sin from stylizers.adain from models.mine from runs.first from datasets.sin"
+    assert line.endswith(f"datasets.sin: nothing can be made from itself: {way}")
+
+
+def test_what_is_needed_comes_in_the_order_in_which_it_is_made():
+    config = yaml.safe_load(GOOD.replace("pixels:", STYLIZING))
+    made = [("datasets", "drawn"), ("styles", "paintings"), ("runs", "first"), ("models", "mine")]
+    found = entries.needed(config, [("datasets", "sin"), ("models", "mine")])
+    assert sorted(found) == sorted([*made, ("stylizers", "adain"), ("datasets", "sin")])
+    places = [found.index(each) for each in (*made[2:], ("stylizers", "adain"), ("datasets", "sin"))]
+    assert places == sorted(places)
+    assert entries.needed(config, [("models", "deit")]) == [("models", "deit")]
+
+
+def test_stylized_images_have_the_classes_of_their_contents():
+    datasets = {"a": {"root": "x", "classes": "list.txt"}, "b": {"stylize": "a"}, "c": {"stylize": "b"}}
+    assert entries.inherited(datasets["c"], datasets) == {"classes": "list.txt"}
+    assert entries.inherited({"stylize": "d"}, {"d": {"root": "x"}}) == {}
 
 
 def test_a_key_is_told_from_the_file_that_decides_it(tmp_path):

@@ -97,6 +97,29 @@ def test_a_filled_outline_has_the_area_of_its_polygon(shape):
         assert points.min() >= 0 and points.max() <= 1
 
 
+def test_textures_name_the_classes_where_they_decide(tmp_path):
+    shapes.draw(tmp_path / "a", "a", "texture", 90, 32)
+    rows = table(tmp_path / "a")
+    assert all(row["path"].split("/")[0] == row["mask"].split("/")[1] == row["texture"] for row in rows)
+    assert Counter(row["texture"] for row in rows) == dict.fromkeys(shapes.TEXTURES, 9)
+    own = dict(zip(shapes.OUTLINES, shapes.TEXTURES, strict=True))
+    assert len({(row["shape"], row["texture"]) for row in rows}) == 90
+    assert all(own[row["shape"]] != row["texture"] for row in rows)
+
+
+def test_paintings_fill_the_frame_and_have_paths_alone(tmp_path):
+    for workers in (1, 2):
+        shapes.draw(tmp_path / str(workers), "paintings", "painting", 60, 32, workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    assert table(tmp_path / "1") == [{"path": f"painting/{i:05d}.png"} for i in range(60)]
+    assert not [*(tmp_path / "1/masks").iterdir()]
+    images = np.stack([np.asarray(Image.open(p)) for p in sorted((tmp_path / "1/images").rglob("*.png"))])
+    assert images.shape == (60, 32, 32, 3)
+    blocks = images.reshape(60, 2, 16, 2, 16, 3).std((2, 4))
+    assert (blocks.max(-1) > 2).mean() > 0.95  # something happens in every quarter
+    assert images.mean((1, 2)).std(0).min() > 25  # and no colour is preferred
+
+
 def test_an_unknown_kind_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="'natural' or 'conflict', not 'neutral'"):
+    with pytest.raises(ValueError, match="natural, conflict, texture, painting, not 'neutral'"):
         shapes.draw(tmp_path / "a", "a", "neutral", 10, 32)

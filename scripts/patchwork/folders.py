@@ -34,6 +34,19 @@ def listing(root, images=None):
     return found
 
 
+def below(folder):
+    """All images in a folder and the folders in it, whatever classes: paths relative to it, in order.
+
+    Raises FileNotFoundError or ValueError that names the folder if there are none.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"there is no folder {folder}: it should hold images")
+    found = sorted(os.path.relpath(path, folder).replace(os.sep, "/") for path in images_below(folder))
+    if not found:
+        raise ValueError(f"{folder} has no images in it: add some ({', '.join(sorted(EXTENSIONS))})")
+    return found
+
+
 def images_below(folder):
     """The image files in a folder and the folders in it, links followed once, hidden files left out."""
 

@@ -109,6 +109,8 @@ def create(entry, classes=None, pretrained=False):
     """
     import timm
 
+    from patchwork import vgg_normalised  # noqa: F401 - makes itself known to timm
+
     options = dict(entry.get("options", {}))
     if classes is not None:
         options["num_classes"] = classes
@@ -184,20 +186,22 @@ def fit(net, state, source):
     net.load_state_dict(state)
 
 
-def save(path, state, classes=None):
-    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on:
-    none, if it learnt without labels."""
+def save(path, state, classes=None, metrics=None):
+    """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on, none
+    if it learnt without labels, and how that went (a dict of numbers)."""
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(state):
         digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
         digest.update(state[name].reshape(-1).view(torch.uint8).numpy())
-    metadata = {"digest": digest.hexdigest()} | ({} if classes is None else {"classes": json.dumps(classes)})
+    facts = {"classes": classes, "metrics": metrics}
+    metadata = {key: json.dumps(fact) for key, fact in facts.items() if fact is not None}
+    metadata["digest"] = digest.hexdigest()
     safetensors.torch.save_file(state, path, metadata)
 
 
 def load(path):
-    """A state dict and the metadata that `save` wrote, {digest, classes}."""
+    """A state dict and the metadata that `save` wrote, {digest, classes, metrics}."""
     with safetensors.safe_open(path, "pt") as opened:
         return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
 

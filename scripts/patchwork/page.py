@@ -66,12 +66,12 @@ SHOWN = {
 SHEET_COLUMN_PIXELS = 56  # below that a tile of a sheet cannot be made out, and the sheet scrolls instead
 
 
-def page(template, path, figures, sheets, settings):
+def page(template, path, figures, sheets, stylized, settings):
     """The whole page.
 
     template: HTML with $names. path: the warehouse. figures: (name, caption, path of its specification).
     sheets: (dict of dataset, perturbation, variant, axis and levels; path of the picture).
-    settings: the config as it was used.
+    stylized: (dataset, entry of the config, path of the picture). settings: the config as it was used.
     """
     with warehouse.reading(path) as db:
         tables = {
@@ -87,6 +87,7 @@ def page(template, path, figures, sheets, settings):
         "models": ("Models", models(tables["models"])),
         "figures": ("Figures", "".join(figure(*each) for each in drawn)),
         "sheets": ("What the models saw", "".join(sheet(*each) for each in sheets)),
+        "stylized": ("Stylized images", "".join(stylization(*each) for each in stylized)),
         "refused": ("Not applicable", refused(tables["refused"])),
         "skipped": ("Files left out", skipped(tables["skipped"])),
         "settings": ("Settings", configuration(settings)),
@@ -269,24 +270,49 @@ def sheet(about, path):
     """A picture of a few images at every level, with the levels above its columns."""
     data = Path(path).read_bytes()
     picture = Image.open(io.BytesIO(data))
-    (width, height), model = picture.size, picture.getexif().get(ExifTags.Base.ImageDescription)
+    width, model = picture.width, picture.getexif().get(ExifTags.Base.ImageDescription)
     levels = [f"{level:g}" for level in about["levels"]]
     variant = "" if about["variant"] == "plain" else f", {about['variant'].replace('_', ' ')}"
     title = escape(f"{about['dataset']}: {about['perturbation'].replace('_', ' ')}{variant}")
     across = f"{about['axis']}: {', '.join(levels)}"
     text = escape(f"A few images of {about['dataset']}, one in each row; from left to right, {across}")
     by = f", seen by {escape(model)}" if model else ""
-    source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
     smallest = len(levels) * SHEET_COLUMN_PIXELS
     return (
         f'<figure><h3>{title}</h3><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
         f'<div class="sheet" style="min-width:{smallest}px;max-width:{max(width, smallest)}px">'
         f'<div class="levels" aria-hidden="true">{"".join(f"<span>{level}</span>" for level in levels)}</div>'
-        f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}"></div></div>'
+        f"{img(text, data)}</div></div>"
         f"<figcaption><p>Columns are levels ({escape(about['axis'])}); rows are a few images of "
         f"{escape(about['dataset'])}, the same at every level{by}. {escape(about['shows'])}</p>"
         "</figcaption></figure>"
     )
+
+
+def stylization(dataset, entry, path):
+    """A picture of a few contents, styles and results."""
+    data = Path(path).read_bytes()
+    width = Image.open(io.BytesIO(data)).width
+    columns, alpha = ("content", "style", "result"), f"{entry['alpha']:g}"
+    text = escape(
+        f"A few images of {dataset}, one in each row; from left to right, the content, the style, and the "
+        "content in that style"
+    )
+    return (
+        f'<figure><h3>{escape(dataset)}</h3><div class="sheet" style="max-width:{2 * width}px">'
+        f'<div class="levels" aria-hidden="true">{"".join(f"<span>{name}</span>" for name in columns)}</div>'
+        f"{img(text, data)}</div>"
+        f"<figcaption><p>{escape(entry['stylize'])} in the styles of {escape(entry['styles'])}, by the "
+        f"stylizer {escape(entry['stylizer'])} with alpha {alpha}: features of the content take the means "
+        "and deviations of those of the style (AdaIN).</p></figcaption></figure>"
+    )
+
+
+def img(text, data):
+    """A picture, the bytes of a WebP file, in the page itself."""
+    width, height = Image.open(io.BytesIO(data)).size
+    source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+    return f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}">'
 
 
 def refused(rows):

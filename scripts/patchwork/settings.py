@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from patchwork import folders, runs
+from patchwork import entries, folders
 from patchwork.catalogue import pick, suggest, unknown
 from patchwork.urls import is_url
 
@@ -147,7 +147,10 @@ def name_problems(config, lines, perturbations, recipes):
                 f"{lines.of([*where, 'weights'])} is a URL: give its `sha256`, so that it can be checked"
             )
     known_recipes = recipes | config.get("recipes", {})
-    problems += [f"{lines.of(keys)}: {problem}" for keys, problem in runs.problems(config, known_recipes)]
+    problems += [
+        f"{lines.of(keys)}: {problem}" for keys, problem in entries.run_problems(config, known_recipes)
+    ]
+    problems += [f"{lines.of(keys)}: {problem}" for keys, problem in entries.stylizing_problems(config)]
     if "reference" in config and config["reference"] not in asked_models:
         among = unknown(config["reference"], asked_models)
         problems.append(f"{lines.of(['reference'])}: among the models of the studies, {among}")
@@ -158,6 +161,8 @@ def name_problems(config, lines, perturbations, recipes):
             f"{lines.of(['pixels', 'crop'])} is larger than pixels.resize, so nothing could be cropped"
         )
     problems += [f"{lines.of(keys)}: {problem}" for keys, problem in saliency_problems(config)]
+    if not problems:
+        problems += [f"{lines.of(keys)}: {problem}" for keys, problem in entries.circles(config)]
     named = {alias: entry for name, entry in perturbations.items() for alias in (name, name.split("/")[0])}
     for name, chosen in config.get("settings", {}).items():
         found = setting_problems(chosen, named[name]) if name in named else [unknown(name, named)]

@@ -2,7 +2,8 @@
 
 Shape and texture are known for every image, and so is the true mask of the object. They agree ("natural")
 or disagree ("conflict"), as in Geirhos et al., "ImageNet-trained CNNs are biased towards texture" (ICLR
-2019), whose cue-conflict files are named `<shape>N-<texture>M.png` as they are here.
+2019), whose cue-conflict files are named `<shape>N-<texture>M.png` as they are here. Paintings are textures
+from edge to edge, without any outline: what a stylizer takes styles from.
 """
 
 import csv
@@ -23,6 +24,8 @@ from patchwork import jobs
 
 OVERSAMPLING = 4  # outlines are filled at this multiple of the size, so that their edges are smooth
 OBJECT_SIDE = 0.5, 0.85  # the longer side of the object, as a share of the image's side
+PERIOD = 0.09, 0.14  # of the texture of an object, as a share of the image's side
+PAINTED_PERIOD = 0.06, 0.2  # the same of a painting
 GROUND = 0.05, 0.4  # every channel of the background: dark, of any hue
 COLORS = [[0.35], [0.7]], [[0.65], [1.0]]  # the two colours of a texture, lowest and highest: medium, light
 TURN = 0.4  # radians to either side; a full turn takes a small ViT many times the images to learn
@@ -197,31 +200,68 @@ def picture(random, shape, texture, size):
     inside = fill(points, size)
 
     center = (points.min(0) + points.max(0)) / 2 + random.uniform(-0.05, 0.05, 2)
-    x, y = ((x, y) - center.astype(np.float32)[:, None, None]) / random.uniform(0.09, 0.14)
-    angle = random.uniform(-TURN, TURN)
-    cosine, sinus = math.cos(angle), math.sin(angle)
-    share = TEXTURES[texture](random, cosine * x - sinus * y, sinus * x + cosine * y)
+    share = textured(random, texture, x, y, center, PERIOD, TURN)
     image += inside[..., None] * (mix(colors, share) - image)
-    return (image * 255 + 0.5).astype(np.uint8), inside >= 0.5
+    return as_bytes(image), inside >= 0.5
+
+
+def textured(random, texture, x, y, center, period, turn):
+    """A texture of random scale and turn around a centre, at x and y in [0, 1]: float like x in [0, 1].
+
+    period: shortest and longest. turn: radians to either side.
+    """
+    x, y = ((x, y) - center.astype(np.float32)[:, None, None]) / random.uniform(*period)
+    angle = random.uniform(-turn, turn)
+    cosine, sinus = math.cos(angle), math.sin(angle)
+    return TEXTURES[texture](random, cosine * x - sinus * y, sinus * x + cosine * y)
+
+
+def painting(random, size):
+    """A picture of two textures that flow into each other from edge to edge: uint8 [size, size, 3].
+
+    Textures, colours, scales, turns and the field that mixes them are drawn from `random`, a numpy Generator.
+    """
+    side = (np.arange(size, dtype=np.float32) + 0.5) / size
+    x, y = np.meshgrid(side, side)
+    layers = [
+        mix(
+            random.uniform(0, 1, (2, 3)),
+            textured(random, str(texture), x, y, random.uniform(0, 1, 2), PAINTED_PERIOD, np.pi),
+        )
+        for texture in random.choice(list(TEXTURES), 2, replace=False)
+    ]
+    field = sharp(noise(random, x, y, 1 / 3))[..., None]
+    return as_bytes(layers[0] + field * (layers[1] - layers[0]))
+
+
+def as_bytes(image):
+    """Float in [0, 1] to uint8."""
+    return (image * 255 + 0.5).astype(np.uint8)
 
 
 # ---- Data sets. ----
 
+KINDS = {
+    "natural": OUTLINES,
+    "conflict": OUTLINES,
+    "texture": TEXTURES,
+    "painting": ["painting"],
+}  # and classes
+
 
 def cues(kind, index):
-    """The shape and the texture of an image, and its file name.
+    """The shape, the texture, the class folder and the file name of an image.
 
-    Shapes take turns, so every class has as many images as any other, give or take one. In "conflict"
-    the texture runs ahead of the shape by 1 to 9 in turn, so all 90 pairs take turns as well.
+    Shapes take turns, so every class has as many images as any other, give or take one. In "conflict" and
+    "texture" the texture runs ahead of the shape by 1 to 9 in turn, so all 90 pairs take turns as well.
     """
     shapes, textures = list(OUTLINES), list(TEXTURES)
     turn, k = divmod(index, len(shapes))
     if kind == "natural":
-        return shapes[k], textures[k], f"{index:05d}.png"
-    if kind == "conflict":
-        texture = textures[(k + 1 + turn % (len(textures) - 1)) % len(textures)]
-        return shapes[k], texture, f"{shapes[k]}{turn + 1}-{texture}{turn + 1}.png"
-    raise ValueError(f"images can be drawn 'natural' or 'conflict', not {kind!r}")
+        return shapes[k], textures[k], shapes[k], f"{index:05d}.png"
+    texture = textures[(k + 1 + turn % (len(textures) - 1)) % len(textures)]
+    file = f"{shapes[k]}{turn + 1}-{texture}{turn + 1}.png"
+    return shapes[k], texture, texture if kind == "texture" else shapes[k], file
 
 
 def generator(name, index):
@@ -233,11 +273,19 @@ def generator(name, index):
 def draw_some(folder, name, kind, size, indexes):
     """Draw the images of some indexes into the folders `images` and `masks`; their number."""
     for index in indexes:
-        shape, texture, file = cues(kind, index)
+        if kind == "painting":
+            image = painting(generator(name, index), size)
+            save(image, folder / "images" / "painting" / f"{index:05d}.png")
+            continue
+        shape, texture, label, file = cues(kind, index)
         image, mask = picture(generator(name, index), shape, texture, size)
-        Image.fromarray(image).save(folder / "images" / shape / file, compress_level=1)
-        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / shape / file, compress_level=1)
+        save(image, folder / "images" / label / file)
+        save(mask.astype(np.uint8) * 255, folder / "masks" / label / file)
     return len(indexes)
+
+
+def save(image, path):
+    Image.fromarray(image).save(path, compress_level=1)
 
 
 def end_with_parent():
@@ -248,20 +296,25 @@ def end_with_parent():
 def draw(folder, name, kind, images, size, workers=1):
     """Draw a data set of `images` square images of `size` pixels into a folder:
 
-    images/<shape>/<file>.png  8-bit RGB; classes are named by their outline
-    masks/<shape>/<file>.png   8-bit grey: 255 where at least half of the pixel is the object, 0 elsewhere
+    images/<class>/<file>.png  8-bit RGB
+    masks/<class>/<file>.png   8-bit grey: 255 where at least half of the pixel is the object, 0 elsewhere
     index.csv                  path, shape, texture, texture_class (the outline that carries this texture in
                                "natural" images), mask; path is relative to images/, mask to the folder
 
-    kind: "natural", where outline k always carries texture k so that both tell the class, or "conflict",
-    where they disagree. name: the data set's; each image is a function of (name, its number), so any
-    number of workers draws the same bytes, and sets of different names never share an image.
+    kind: "natural", where outline k always carries texture k so that both tell the class, which is named by
+    the outline; "conflict", where they disagree; "texture", where they disagree and the class is the texture;
+    "painting", all of one class, whose index has paths alone and whose folder masks/ is empty. name: the data
+    set's; each image is a function of (name, its number), so any number of workers draws the same bytes,
+    and sets of different names never share an image.
     """
+    if kind not in KINDS:
+        raise ValueError(f"images can be drawn {', '.join(KINDS)}, not {kind!r}")
     folder = Path(folder)
-    rows = [cues(kind, index) for index in range(images)]
-    for shape in OUTLINES:
-        (folder / "images" / shape).mkdir(parents=True)
-        (folder / "masks" / shape).mkdir(parents=True)
+    (folder / "masks").mkdir(parents=True)
+    for label in KINDS[kind]:
+        (folder / "images" / label).mkdir(parents=True)
+        if kind != "painting":
+            (folder / "masks" / label).mkdir()
     chunks = [range(start, min(start + CHUNK_IMAGES, images)) for start in range(0, images, CHUNK_IMAGES)]
     # forked, because any other way of starting processes runs the caller's script again
     with (
@@ -272,8 +325,11 @@ def draw(folder, name, kind, images, size, workers=1):
             bar.update(count)
     with open(folder / "index.csv", "w", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
+        if kind == "painting":
+            writer.writerows([["path"], *([f"painting/{index:05d}.png"] for index in range(images))])
+            return
         stands_for = dict(zip(TEXTURES, OUTLINES, strict=True))
         writer.writerow(["path", "shape", "texture", "texture_class", "mask"])
-        for shape, texture, file in rows:
+        for shape, texture, label, file in (cues(kind, index) for index in range(images)):
             told = [shape, texture, stands_for[texture]]
-            writer.writerow([f"{shape}/{file}", *told, f"masks/{shape}/{file}"])
+            writer.writerow([f"{label}/{file}", *told, f"masks/{label}/{file}"])

@@ -29,9 +29,14 @@ def sheet(view, levels, seed, model=None, images=4):
         batch = view.batch(row, row + 1)
         seen = [see(view, batch, level, seed, model)[0] for level in levels]
         rows.append([image.permute(1, 2, 0).cpu().numpy() for image in seen])
+    return tiled(rows)
+
+
+def tiled(rows):
+    """Images side by side, rows below each other (a PIL image). rows: lists of float [H, W, 3] in [0, 1]."""
     height, width = rows[0][0].shape[:2]
     tall, wide = height + GAP_PIXELS, width + GAP_PIXELS
-    canvas = np.ones((len(rows) * tall - GAP_PIXELS, len(levels) * wide - GAP_PIXELS, 3), np.float32)
+    canvas = np.ones((len(rows) * tall - GAP_PIXELS, len(rows[0]) * wide - GAP_PIXELS, 3), np.float32)
     for i, row in enumerate(rows):
         for j, seen in enumerate(row):
             canvas[i * tall : i * tall + height, j * wide : j * wide + width] = seen

@@ -1,0 +1,112 @@
+rule train_stylizer:
+    """The decoder of AdaIN that belongs to an encoder: trained here, or a file that is checked to fit."""
+    input:
+        weights=lambda w: weights(stylizers[w.stylizer]["encoder"]),
+        decoder=lambda w: stylizers[w.stylizer].get("decoder", []),
+        contents=lambda w: [ancient(image_folder(d)) for d in trained_on(w.stylizer, "content")],
+        styles=lambda w: [ancient(image_folder(d)) for d in trained_on(w.stylizer, "styles")],
+    output:
+        STYLIZER,
+    log:
+        "logs/train_stylizer/{stylizer}.log",
+    benchmark:
+        "benchmarks/train_stylizer/{stylizer}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        origin=lambda w: stylizer_origin(w.stylizer),
+        stylizer=lambda w: stylizers[w.stylizer],
+        model=lambda w: facts(models[stylizers[w.stylizer]["encoder"]]),
+        images=lambda w: [datasets[d].get("images") for d in trained_on(w.stylizer, "content")],
+        pixels=config["pixels"],
+        compute={key: compute[key] for key in ("device", "channels_last")},
+    script:
+        "../scripts/train_stylizer.py"
+
+
+rule stylize_images:
+    """One of the shards of a stylized dataset, made in a store: what a job loses is a batch."""
+    input:
+        weights=lambda w: weights(stylizer_of(w)["encoder"]),
+        decoder=lambda w: STYLIZER.format(**datasets[w.dataset]),
+        contents=lambda w: ancient(image_folder(datasets[w.dataset]["stylize"])),
+        styles=lambda w: ancient(image_folder(datasets[w.dataset]["styles"])),
+    output:
+        "results/shards/{dataset}/{shard}-{shards}.txt",
+    log:
+        "logs/stylize_images/{dataset}/{shard}-{shards}.log",
+    benchmark:
+        "benchmarks/stylize_images/{dataset}/{shard}-{shards}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=gpus,
+    params:
+        origin=lambda w: folder_origin(w.dataset),
+        dataset=lambda w: facts(datasets[w.dataset]),
+        stylizer=stylizer_of,
+        model=lambda w: facts(models[stylizer_of(w)["encoder"]]),
+        images=lambda w: stylized_images(w.dataset),
+        pixels=config["pixels"],
+        store=lambda w: stylized_store(w.dataset),
+        compute={key: compute[key] for key in ("device", "channels_last")},
+    script:
+        "../scripts/stylize_images.py"
+
+
+rule gather_stylized:
+    """The shards of a stylized dataset as an image folder, with masks and index like that of its contents."""
+    input:
+        shards=lambda w: shards(w.dataset),
+        contents=lambda w: ancient(image_folder(datasets[w.dataset]["stylize"])),
+        columns=lambda w: image_columns(datasets[w.dataset]["stylize"]),
+        styles=lambda w: ancient(image_folder(datasets[w.dataset]["styles"])),
+    output:
+        images=directory("results/folders/{dataset}/images"),
+        masks=directory("results/folders/{dataset}/masks"),
+        index="results/folders/{dataset}/index.csv",
+    log:
+        "logs/gather_stylized/{dataset}.log",
+    benchmark:
+        "benchmarks/gather_stylized/{dataset}.jsonl"
+    wildcard_constraints:
+        dataset="|".join(stylized) or "none",
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    params:
+        code=program("gather_stylized.py"),
+        origin=lambda w: folder_origin(w.dataset),
+        images=lambda w: stylized_images(w.dataset),
+        pixels=config["pixels"],
+        store=lambda w: stylized_store(w.dataset),
+    script:
+        "../scripts/gather_stylized.py"
+
+
+rule draw_stylized:
+    """A few images of a stylized dataset between their contents and styles."""
+    input:
+        images="results/folders/{dataset}/images",
+        index="results/folders/{dataset}/index.csv",
+        contents=lambda w: ancient(image_folder(datasets[w.dataset]["stylize"])),
+        styles=lambda w: ancient(image_folder(datasets[w.dataset]["styles"])),
+    output:
+        report(STYLIZED, caption="../reports/caption.rst", category="Stylized images"),
+    log:
+        "logs/draw_stylized/{dataset}.log",
+    benchmark:
+        "benchmarks/draw_stylized/{dataset}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    params:
+        code=program("draw_stylized.py"),
+        origin=lambda w: folder_origin(w.dataset),
+        pixels=config["pixels"],
+        caption="From left to right: the content, the style, the content in that style.",
+    script:
+        "../scripts/draw_stylized.py"

@@ -1,0 +1,112 @@
+"""Entries of a config: what they take from each other, and which must be made first."""
+
+from patchwork.catalogue import unknown
+
+# What a run must be told, by itself or by its recipe.
+NEEDED = ["epochs", "stage", "batch_images", "optimizer", "learning_rate", "weight_decay", "warmup_epochs"]
+
+
+def resolve(run, recipes):
+    """A run with all that its recipe says and it does not say itself.
+
+    Of settings that have names themselves (`augmentation`), those that the run gives are changed; a null
+    takes a setting away.
+    """
+    recipe = recipes.get(run.get("recipe"), {})
+    merged = recipe | run
+    for key, value in recipe.items():
+        if isinstance(value, dict) and isinstance(run.get(key), dict):
+            merged[key] = value | run[key]
+    return {key: value for key, value in merged.items() if value is not None}
+
+
+def run_problems(config, recipes):
+    """What is wrong with the runs of a config, as (keys, problem)."""
+    datasets, models, runs = config["datasets"], config["models"], config.get("runs", {})
+    for name, run in runs.items():
+        where = ["runs", name]
+        for key, entries in [
+            *(("recipe", recipes), ("model", models), ("data", datasets), ("held_out", datasets)),
+            *(("teacher", models), ("initial", models)),
+        ]:
+            if key in run and run[key] not in entries:
+                yield [*where, key], unknown(run[key], entries)
+        whole = resolve(run, recipes)
+        if lacking := [key for key in NEEDED if key not in whole]:
+            yield where, f"is told no {', '.join(lacking)}: give it, or a `recipe` that says so"
+        elif whole["epochs"] % whole["stage"]:
+            yield (
+                [*where, "stage"],
+                f"{whole['stage']} does not divide the {whole['epochs']} epochs into stages",
+            )
+        if "dino" in whole and ("teacher" in run or "held_out" in run):
+            yield where, "learns without labels: it takes no `teacher` and no `held_out`"
+
+
+def stylizing_problems(config):
+    """What is wrong with stylizers and stylized datasets, as (keys, problem)."""
+    datasets, stylizers = config["datasets"], config.get("stylizers", {})
+    places = {"stylize": datasets, "styles": datasets, "stylizer": stylizers}
+    for name, entry in datasets.items():
+        for key in [key for key in places if key in entry and entry[key] not in places[key]]:
+            yield ["datasets", name, key], unknown(entry[key], places[key])
+        for key in [key for key in ("alpha", "shards") if key in entry and "stylize" not in entry]:
+            yield ["datasets", name, key], "only stylized images have it"
+    places = {"encoder": config["models"], "content": datasets, "styles": datasets}
+    for name, entry in stylizers.items():
+        for key in [key for key in places if key in entry and entry[key] not in places[key]]:
+            yield ["stylizers", name, key], unknown(entry[key], places[key])
+
+
+def inherited(entry, datasets):
+    """The class list of a stylized dataset, which is that of its contents."""
+    while "stylize" in entry:
+        entry = datasets[entry["stylize"]]
+    return {"classes": entry["classes"]} if "classes" in entry else {}
+
+
+def made_from(config, kind, name):
+    """What an entry is made from, as (kind, name); "styles" are the images of a dataset, whatever classes."""
+    entry = config["datasets" if kind == "styles" else kind][name]
+    if kind == "styles":
+        return [] if "root" in entry else [("datasets", name)]
+    keys = {
+        "datasets": {"stylize": "datasets", "styles": "styles", "stylizer": "stylizers"},
+        "stylizers": {"encoder": "models", "content": "datasets", "styles": "styles"},
+        "models": {"run": "runs"},
+        "runs": {"data": "datasets", "held_out": "datasets", "teacher": "models", "initial": "models"},
+    }
+    return [(other, entry[key]) for key, other in keys[kind].items() if key in entry]
+
+
+def needed(config, wanted):
+    """Entries and all that they are made from, as (kind, name), what is made first first.
+
+    Raises ValueError naming the entries on the way if one is made from itself.
+    """
+    found, way = {}, []
+
+    def visit(entry):
+        if entry in way:
+            circle = " from ".join(".".join(each) for each in [*way[way.index(entry) :], entry])
+            raise ValueError(f"nothing can be made from itself: {circle}")
+        if entry not in found:
+            way.append(entry)
+            for other in made_from(config, *entry):
+                visit(other)
+            found[way.pop()] = None
+
+    for entry in wanted:
+        visit(entry)
+    return [*found]
+
+
+def circles(config):
+    """The first entry that would be made from itself, as (keys, problem)."""
+    for kind in ("datasets", "runs"):  # every circle goes through one of these
+        for name in config.get(kind, {}):
+            try:
+                needed(config, [(kind, name)])
+            except ValueError as error:
+                yield [kind, name], error
+                return

@@ -1,0 +1,25 @@
+"""A share of the images of a folder, each in the style of another image, into a store."""
+
+from patchwork import jobs
+
+jobs.start(snakemake)
+
+from patchwork import adain, files, models, stylizing
+
+given, params, where = snakemake.input, snakemake.params, snakemake.wildcards
+model = models.place(models.build(params.model, given.weights), params.compute)
+encoder = adain.Encoder(model, params.stylizer["layers"])
+rows = stylizing.rows(where.dataset, given.contents, given.styles, images=params.images)
+made = stylizing.stylize(
+    stylizing.shard(rows, int(where.shard), int(where.shards)),
+    params.store,
+    encoder,
+    adain.decoder(encoder, given.decoder),
+    given.contents,
+    given.styles,
+    params.pixels,
+    alpha=params.dataset["alpha"],
+    threads=snakemake.threads,
+)
+with files.whole(snakemake.output[0]) as path:
+    path.write_text("".join(f"{name}\n" for name in made))
