@@ -170,15 +170,15 @@ def whole(name, folder, root):
 
 
 def stylizing_rates(folder, images=640, rounds=3):
-    """Images/s at 64 px with the encoder of config.yaml: (encoder and decoder alone on a batch in memory,
-    files to files)."""
+    """Images/s at 64 px with the encoder of config.yaml, and 20 contents for each style as there: (encoder and
+    decoder alone on a batch in memory, files to files)."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     stylizer = next(iter(config["stylizers"].values()))
     net = models.create(config["models"][stylizer["encoder"]], 10).eval().requires_grad_(False)
     encoder = adain.Encoder(models.place(models.Model(net, (64, 64)), COMPUTE), stylizer["layers"])
     decoder, folder = adain.decoder(encoder), Path(folder)
     shapes.draw(folder / "shapes", "shapes", "natural", images, 64)
-    shapes.draw(folder / "paintings", "paintings", "painting", 100, 64)
+    shapes.draw(folder / "paintings", "paintings", "painting", images // 20, 64)
     places, size = [folder / name / "images" for name in ("shapes", "paintings")], stylizing.BATCH_IMAGES
     rows = stylizing.rows("benchmark", *places)
     batch = torch.rand(size, 3, 64, 64)

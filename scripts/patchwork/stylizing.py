@@ -44,7 +44,8 @@ class Pictures:
     def batch(self, futures):
         """Images that were on their way: float32 [N, 3, H, W] in [0, 1]."""
         images = torch.from_numpy(np.stack([future.result() for future in futures])).to(self.device)
-        return images.permute(0, 3, 1, 2).float().div_(255)
+        # In this layout: arithmetic on three channels is slower in that of a CNN.
+        return images.permute(0, 3, 1, 2).contiguous().float().div_(255)
 
 
 def train(encoder, name, entry, contents, styles, view, threads=1):
