@@ -170,8 +170,8 @@ def whole(name, folder, root):
 
 
 def stylizing_rates(folder, images=640, rounds=3):
-    """Images/s at 64 px with the encoder of config.yaml, and 20 contents for each style as there: (encoder and
-    decoder alone on a batch in memory, files to files)."""
+    """Images/s at 64 px with the encoder of config.yaml and 20 contents for each style, as there: (encoder
+    and decoder alone on a batch in memory, files to files)."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     stylizer = next(iter(config["stylizers"].values()))
     net = models.create(config["models"][stylizer["encoder"]], 10).eval().requires_grad_(False)
