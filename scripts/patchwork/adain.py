@@ -20,16 +20,9 @@ from patchwork import fetching, jobs, models, noise
 log = logging.getLogger(__name__)
 
 EPSILON = 1e-5  # added to variances, as by the authors: decoders have been trained with it
-<<<<<<< HEAD
-NEARLY_GREY = (
-    1e-3  # of the last weights at first: noise would have to be unlearnt, and grey itself may be the
-)
-# mean of the encoder, where ReLU has no gradient
-=======
 # Of the last weights at first: noise would have to be unlearnt, and where grey is the mean of an encoder, its
 # ReLU has no gradient.
 NEARLY_GREY = 1e-3
->>>>>>> stylize
 LOGGED = 20  # lines in the log of a training
 
 
