@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 DROP = "scripts/patchwork/perturbations/random_drop.py"
-AFTERWARDS = {"build_warehouse": 1, "draw_figure": 8, "write_report": 1}
+AFTERWARDS = {"build_warehouse": 1, "draw_figure": 12, "write_report": 1}
 NEW_PERTURBATION = '''"""Turn the image upside down."""
 
 FAMILY = "permutation"
@@ -62,7 +62,8 @@ def test_a_model_is_one_line_and_runs_its_own_jobs(project):
     line = "  other: {family: cnn, timm: test_resnet, options: {num_classes: 10}, weights: other.safetensors}"
     project.edit("config.yaml", "runs:", f"{line}\nruns:")
     project.edit("config.yaml", "models: [vit, cnn]", "models: [vit, cnn, other]")
-    assert project.plan() == {"fetch_weights": 1, "predict": 1, **AFTERWARDS}
+    # Two: it belongs to the family `cnn`, which another study asks for.
+    assert project.plan() == {"fetch_weights": 1, "predict": 2, **AFTERWARDS}
 
 
 @pytest.mark.parametrize("variants", [[], ["a"], ["a", "b"]])
@@ -90,7 +91,7 @@ def test_a_dataset_is_one_line(project):
         "config.yaml", "pixels:", "  more: {draw: conflict, images: 10, size: 32, family: drawn}\npixels:"
     )
     assert project.plan() == {
-        **{"draw_images": 1, "pack_images": 1, "map_saliency": 2, "score_foreground": 2},
+        **{"draw_images": 1, "pack_images": 1, "map_saliency": 3, "score_foreground": 3},
         **{"predict": 5, "draw_sheet": 4},
         **AFTERWARDS,
     }
@@ -113,22 +114,22 @@ def test_the_logic_of_a_perturbation_runs_its_strips(project):
 
 def test_the_logic_of_tables_runs_all_strips(project):
     project.edit("scripts/patchwork/tables.py", 'compression="zstd"', 'compression="snappy"')
-    assert project.plan() == {"predict": 5, **AFTERWARDS}
+    assert project.plan() == {"predict": 7, **AFTERWARDS}
 
 
 def test_another_head_maps_anew_and_runs_what_needs_the_map(project):
     project.edit("config.yaml", "grid: 4x4}", "grid: 4x4, head: 1}")
-    mapped = {"map_saliency": 2, "score_foreground": 2}
+    mapped = {"map_saliency": 3, "score_foreground": 3}
     assert project.plan() == {**mapped, "predict": 1, "draw_sheet": 1, **AFTERWARDS}
 
 
 def test_the_scores_of_the_foreground_touch_no_model(project):
     project.edit("scripts/patchwork/foreground.py", "noise.key(0,", "noise.key(1,")
-    assert project.plan() == {"score_foreground": 2, **AFTERWARDS}
+    assert project.plan() == {"score_foreground": 3, **AFTERWARDS}
 
 
 def test_a_network_beside_the_salient_one_runs_no_perturbation(project):
-    project.edit("config.yaml", "beside: [vit_random]", "beside: [vit_random, vit_other]")
+    project.edit("config.yaml", "beside: [vit_random, dino]", "beside: [vit_random, dino, vit_other]")
     other = "  vit_other: {family: attention, timm: test_vit, weights: random}\n"
     project.edit("config.yaml", "  vit_random:", f"{other}  vit_random:")
     once = dict.fromkeys(["fetch_weights", "map_saliency", "score_foreground"], 1)
@@ -138,11 +139,12 @@ def test_a_network_beside_the_salient_one_runs_no_perturbation(project):
 def test_other_weights_run_one_model(project):
     shutil.copy(project.path("cnn.safetensors"), project.path("other.safetensors"))
     project.edit("config.yaml", "weights: cnn.safetensors", "weights: other.safetensors")
-    assert project.plan() == {"fetch_weights": 1, "predict": 1, **AFTERWARDS}
+    taught = {"train_stage": 1, "export_weights": 1}  # the model whose teacher it is
+    assert project.plan() == {"fetch_weights": 1, **taught, "predict": 3, **AFTERWARDS}
 
 
 def test_a_learning_rate_runs_its_training_and_its_model(project):
-    project.edit("config.yaml", "learning_rate: 1.0e-3", "learning_rate: 2.0e-3")
+    project.edit("config.yaml", "held_out: shapes,", "held_out: shapes, learning_rate: 1.0e-3,")
     assert project.plan() == {
         **{"train_stage": 2, "export_weights": 1, "map_saliency": 1, "score_foreground": 1},
         **{"craft_patch": 1, "predict": 4, "draw_sheet": 2},
@@ -212,7 +214,7 @@ def test_a_rerun_that_failed_is_not_forgotten(project):
     assert "draw_images shapes failed: broken on purpose (log: logs/draw_images/shapes.log)" in told
     assert "broken on purpose" in project.path("logs/draw_images/shapes.log").read_text()
     left = project.plan()
-    assert left["draw_images"] == 2 and left["predict"] == 5 and left["write_report"] == 1
+    assert left["draw_images"] == 3 and left["predict"] == 7 and left["write_report"] == 1
 
 
 def test_a_check_that_fails_is_not_forgotten(project):
@@ -226,8 +228,8 @@ def test_a_check_that_fails_is_not_forgotten(project):
 def test_settings_of_the_evaluation_start_no_training(project):
     with open(project.path("config.yaml"), "a") as config:
         config.write("compute: {batch_images: 8}\n")
-    mapped = {"map_saliency": 2, "score_foreground": 2, "draw_sheet": 1}
-    assert project.plan() == {**mapped, "predict": 5, **AFTERWARDS}
+    mapped = {"map_saliency": 3, "score_foreground": 3, "draw_sheet": 1}
+    assert project.plan() == {**mapped, "predict": 7, **AFTERWARDS}
 
 
 def test_a_new_file_beside_the_class_folders_runs_nothing(project):
@@ -246,9 +248,9 @@ def test_a_new_file_beside_the_class_folders_runs_nothing(project):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("seeds:", "seed:", "config.yaml, line 25: seed is no key of Patchwork, did you mean 'seeds'?"),
-        ("models: vit,", "models: vti,", "line 17: studies.permutation.models: 'vti' is not known, did"),
-        ("0.9]", "1.9]", "config.yaml, line 21: levels.random_drop: level 1.9 is outside 0 to 1"),
+        ("seeds:", "seed:", "config.yaml, line 32: seed is no key of Patchwork, did you mean 'seeds'?"),
+        ("models: vit,", "models: vti,", "line 23: studies.permutation.models: 'vti' is not known, did"),
+        ("0.9]", "1.9]", "config.yaml, line 28: levels.random_drop: level 1.9 is outside 0 to 1"),
         ("draw: natural, images: 20, size: 32", "root: lost", "datasets.shapes.root: there is no folder"),
         ("weights: cnn.", "weights: lost.", "models.cnn.weights: there is no file lost"),
     ],
