@@ -8,6 +8,7 @@ from patchwork import entries, settings
 from patchwork.catalogue import catalogue, cells, variants
 
 SCHEMA = yaml.safe_load((ROOT / "rules/config.schema.yaml").read_text())
+CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
 RECIPES = yaml.safe_load((ROOT / "rules/recipes.yaml").read_text())
 ENTRIES = variants(catalogue(PERTURBATIONS))
 
@@ -65,7 +66,7 @@ def test_a_good_config_has_no_problem(tmp_path):
     assert problems(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "config/sample.yaml"])
+@pytest.mark.parametrize("name", ["config.yaml", *(f"config/{path.name}" for path in CONFIGS)])
 def test_the_configs_that_come_with_the_workflow_are_good(name):
     config = yaml.safe_load((ROOT / name).read_text())
     settings.check(
