@@ -5,6 +5,8 @@ from patchwork import jobs
 jobs.start(snakemake)
 jobs.start_processes(snakemake)
 
+from functools import partial
+
 from patchwork import models, packed, training
 
 given, params = snakemake.input, snakemake.params
@@ -16,7 +18,7 @@ training.train_stage(
     classes=given.get("classes"),
     images=params.data.get("images"),
     held_out=given.get("held_out") and packed.Packed(given.held_out, given.held_out_index),
-    teacher=given.get("teacher") and models.build(params.helpers["teacher"], given.teacher),
+    teacher=given.get("teacher") and partial(models.build, params.helpers["teacher"], given.teacher),
     initial=given.get("initial") and (models.load(given.initial)[0], given.initial),
     workers=snakemake.threads - 1,
 )

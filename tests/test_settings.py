@@ -204,12 +204,6 @@ MISTAKES = {
         "runs.first: nothing can be made from itself",
         ["runs.first from models.mine from runs.first"],
     ),
-    "labels for what learns without": (
-        "{model: mine,",
-        "{dino: {}, held_out: drawn, model: mine,",
-        "runs.first: learns without labels",
-        ["no `held_out`"],
-    ),
     "a strange kind of distillation": (
         "{model: mine,",
         "{distillation: {kind: firm}, model: mine,",
@@ -370,7 +364,6 @@ MISTAKES = {
 AWAY = {
     "a run that is told too little": -1,
     "a run that is its own teacher": -1,
-    "labels for what learns without": -1,
     "a grid finer than the pixels": 17,
     "weights from two places": -3,
     "a hash that is none": 1,
@@ -412,6 +405,12 @@ def test_several_mistakes_are_told_together(tmp_path):
     assert len(found) == 4 and len({line.split(":")[0] for line in found}) == 3
     found = problems(tmp_path, ("{batch_images: 8", "{batch: 8"), ("bilinear", "nearest"), ("[0, 1]", "[-1]"))
     assert len(found) == 3
+
+
+def test_what_learns_without_labels_takes_none_and_decides_nothing(tmp_path):
+    labelled, evaluated = problems(tmp_path, ("{model: mine,", "{dino: {}, held_out: drawn, model: mine,"))
+    assert "runs.first: learns without labels" in labelled and "no `held_out`" in labelled
+    assert "models.mine: has learnt without labels" in evaluated and "under `saliency`" in evaluated
 
 
 # ---- stylizing ----

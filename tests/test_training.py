@@ -5,6 +5,7 @@ import random
 import resource
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -104,7 +105,7 @@ class StopAfter:
 def teacher(folder, tmp_path):
     run = trained(RESNET, folder, PLAIN, epochs=1, name="teacher")
     models.save(tmp_path / "teacher.safetensors", weights(run), run.classes)
-    return lambda: models.build(RESNET, tmp_path / "teacher.safetensors")
+    return partial(models.build, RESNET, tmp_path / "teacher.safetensors")
 
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 8])
@@ -113,7 +114,7 @@ def test_stopped_anywhere_a_training_ends_with_the_bits_of_an_uncut_one(
     folder, tmp_path, teacher, held_out, entry, steps
 ):
     def settings():
-        return {"held_out": held_out} | ({"teacher": teacher()} if entry is DISTILLED else {})
+        return {"held_out": held_out} | ({"teacher": teacher} if entry is DISTILLED else {})
 
     whole = trained(entry, folder, RICH, **settings())
     path = tmp_path / "kept.pt"
@@ -268,7 +269,7 @@ def test_an_epoch_sees_every_image_once_or_as_often_as_asked(folder):
 
 def test_hard_and_soft_distillation_are_those_of_deit(folder, teacher):
     """DeiT's losses.py, written out: hard labels of the teacher, or its softened distribution."""
-    run = started(DISTILLED, folder, PLAIN, teacher=teacher())
+    run = started(DISTILLED, folder, PLAIN, teacher=teacher)
     images, labels = next(iter(run.batches))
     net, judge = run.net.train(), teacher()
     torch.manual_seed(1)
@@ -281,7 +282,7 @@ def test_hard_and_soft_distillation_are_those_of_deit(folder, teacher):
     assert torch.isclose(run.task(images, labels)["loss"], hard, atol=1e-5)
 
     recipe = PLAIN | {"distillation": {"kind": "soft", "alpha": 0.3, "temperature": 2.0}}
-    task = tasks.task(net, recipe, 1, "run", teacher())
+    task = tasks.task(net, recipe, "run", teacher())
     torch.manual_seed(1)
     by_class, by_shape = net(images)
     own = torch.nn.functional.cross_entropy(by_class, labels)
@@ -297,7 +298,7 @@ def test_a_teacher_sees_pixels_with_its_own_statistics_and_size(folder, teacher)
     judge.size = (16, 16)
     seen = []
     judge.net.register_forward_pre_hook(lambda net, given: seen.append(given[0]))
-    run = started(DISTILLED, folder, PLAIN, teacher=judge)
+    run = started(DISTILLED, folder, PLAIN, teacher=lambda classes: judge)
     images, labels = next(iter(run.batches))
     run.task.train()
     run.task(images, labels)
@@ -309,7 +310,7 @@ def test_a_teacher_sees_pixels_with_its_own_statistics_and_size(folder, teacher)
 
 
 def test_heads_are_scored_alone(folder, held_out, teacher):
-    run = trained(DISTILLED, folder, PLAIN, held_out=held_out, teacher=teacher())
+    run = trained(DISTILLED, folder, PLAIN, held_out=held_out, teacher=teacher)
     images = torch.from_numpy(held_out.read(0, 24)).float() / 255
     net = run.net.eval()
     tokens = net.forward_features(run.model.prepare(images))
@@ -329,7 +330,7 @@ def test_heads_are_scored_alone(folder, held_out, teacher):
 @pytest.mark.parametrize("entry", [VIT, DISTILLED], ids=["plain", "distilled"])
 def test_without_positions_the_order_of_tokens_says_nothing(folder, entry, teacher):
     entry = {**entry, "options": entry["options"] | {"pos_embed": "none"}}
-    taught = {"teacher": teacher()} if entry["timm"] == DISTILLED["timm"] else {}
+    taught = {"teacher": teacher} if entry["timm"] == DISTILLED["timm"] else {}
     net = trained(entry, folder, PLAIN, **taught).net.eval()
     images = torch.rand(2, 3, 32, 32)
     swapped = torch.cat([images[..., 16:, :], images[..., :16, :]], 2)  # two rows of tokens
@@ -389,7 +390,13 @@ def test_a_folder_smaller_than_a_batch_is_refused(folder):
 
 def test_a_teacher_needs_a_distillation_token_to_teach(folder, teacher):
     with pytest.raises(ValueError, match="run short has a teacher, but VisionTransformer has no distill"):
-        started(VIT, folder, PLAIN, name="short", teacher=teacher())
+        started(VIT, folder, PLAIN, name="short", teacher=teacher)
+
+
+def test_a_teacher_knows_the_classes_of_its_student(folder, teacher):
+    (folder / "c2").rename(folder / "c3")
+    with pytest.raises(ValueError, match="learnt class 1 as 'c2', but the dataset has 'c3' there"):
+        started(DISTILLED, folder, PLAIN, teacher=teacher)
 
 
 def test_held_out_images_have_the_classes_of_the_training(folder, held_out):

@@ -151,6 +151,13 @@ def name_problems(config, lines, perturbations, recipes):
         f"{lines.of(keys)}: {problem}" for keys, problem in entries.run_problems(config, known_recipes)
     ]
     problems += [f"{lines.of(keys)}: {problem}" for keys, problem in entries.stylizing_problems(config)]
+    for name in sorted(asked_models):
+        run = known_runs.get(models[name].get("run"), {})
+        if "dino" in entries.resolve(run, known_recipes):
+            problems.append(
+                f"{lines.of(['models', name])}: has learnt without labels and decides nothing: name it under "
+                "`saliency`, not in a study"
+            )
     if "reference" in config and config["reference"] not in asked_models:
         among = unknown(config["reference"], asked_models)
         problems.append(f"{lines.of(['reference'])}: among the models of the studies, {among}")

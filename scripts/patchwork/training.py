@@ -60,10 +60,10 @@ class Training:
     entry: the model, {timm, options, size}. folder: one folder of images per class. name: the run's.
     recipe: its resolved entry, see rules/config.schema.yaml. classes, images: as of pixels.pack. origin: a
     digest of all that decides the training; a checkpoint of another is refused. held_out: packed images
-    (packed.Packed) on which every epoch is scored. teacher: models.Model. initial: the weights to start
-    from, (state dict, its file). compute: {device, dtype, channels_last, training_images}; the last is how
-    many images a process passes at once: a larger batch is accumulated. workers: processes that load
-    images.
+    (packed.Packed) on which every epoch is scored. teacher: builds a models.Model of given class names.
+    initial: the weights to start from, (state dict, its file). compute: {device, dtype, channels_last,
+    training_images}; the last is how many images a process passes at once: a larger batch is accumulated.
+    workers: processes that load images.
 
     Where torch.distributed is set up, every process holds the same parameters and takes its share of each
     batch. Raises ValueError naming what is wrong.
@@ -107,7 +107,7 @@ class Training:
         self.model = models.Model(self.net, entry.get("size") and (entry["size"], entry["size"]))
         models.place(self.model, compute)
         if teacher:
-            models.place(teacher, compute)
+            teacher = models.place(teacher(self.classes), compute)
         cut = loader.transform(self.model.size, recipe)
         opened = loader.Images(name, folder, self.classes, cut, images)
         self.order = loader.Order(
