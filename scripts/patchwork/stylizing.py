@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 BATCH_IMAGES = 16  # computed together: a batch of another size might round another way
 LOGGED_SECONDS = 60
 PNG_END = b"IEND\xaeB`\x82"
+# OpenCV writes a PNG of small images in half of Pillow's time, and no larger.
+PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 SHEET_IMAGES = 6
 
 
@@ -188,7 +191,7 @@ class Work:
 def save(image, path):
     """An image as PNG under its name once it is whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    Image.fromarray(image).save(temporary, "PNG", compress_level=1)
+    temporary.write_bytes(cv2.imencode(".png", image[..., ::-1], PNG)[1].tobytes())
     os.replace(temporary, path)
 
 
