@@ -16,7 +16,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 
 from patchwork import adain, folders, foreground, jobs, noise, pixels, sheets
 
@@ -191,7 +190,8 @@ class Work:
 def save(image, path):
     """An image as PNG under its name once it is whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_bytes(cv2.imencode(".png", image[..., ::-1], PNG)[1].tobytes())
+    channels = image[..., ::-1] if image.ndim == 3 else image  # OpenCV means blue, green, red
+    temporary.write_bytes(cv2.imencode(".png", channels, PNG)[1].tobytes())
     os.replace(temporary, path)
 
 
