@@ -12,7 +12,7 @@ from patchwork import models, packed, training
 given, params = snakemake.input, snakemake.params
 training.train_stage(
     *(snakemake.output[0], int(snakemake.wildcards.epoch), params.origin, params.store),
-    given.resume[0] if given.resume else None,
+    *(given.resume[0] if given.resume else None, snakemake.threads),
     *(params.model, given.folder, snakemake.wildcards.run, params.run),
     compute=params.compute,
     classes=given.get("classes"),
@@ -20,5 +20,4 @@ training.train_stage(
     held_out=given.get("held_out") and packed.Packed(given.held_out, given.held_out_index),
     teacher=given.get("teacher") and partial(models.build, params.helpers["teacher"], given.teacher),
     initial=given.get("initial") and (models.load(given.initial)[0], given.initial),
-    workers=snakemake.threads - 1,
 )

@@ -140,7 +140,7 @@ def test_a_stage_that_was_killed_goes_on_with_what_it_has_kept(folder, tmp_path,
 
     def stage(last_epoch=2, resume=None):
         training.train_stage(
-            output, last_epoch, "digest", store, resume, RESNET, folder, "run", RICH, compute=COMPUTE
+            output, last_epoch, "digest", store, resume, 1, RESNET, folder, "run", RICH, compute=COMPUTE
         )
 
     stage()
@@ -168,7 +168,7 @@ def test_a_stage_that_was_killed_goes_on_with_what_it_has_kept(folder, tmp_path,
         assert same(expected[key]["weights"], found[key]["weights"])
     with pytest.raises(ValueError, match=r"2\.pt is a checkpoint of a training with other settings"):
         training.train_stage(
-            tmp_path / "3.pt", 3, "other", store, output, RESNET, folder, "run", RICH, compute=COMPUTE
+            tmp_path / "3.pt", 3, "other", store, output, 1, RESNET, folder, "run", RICH, compute=COMPUTE
         )
 
 
@@ -386,6 +386,11 @@ def test_checkpoints_of_another_training_and_damaged_ones_are_refused(tmp_path):
 def test_a_folder_smaller_than_a_batch_is_refused(folder):
     with pytest.raises(ValueError, match="run short has 24 images, fewer than its batch_images: 64"):
         started(VIT, folder, PLAIN | {"batch_images": 64}, name="short")
+
+
+def test_images_are_mixed_in_pairs(folder):
+    with pytest.raises(ValueError, match="images of run odd are mixed in pairs"):
+        started(VIT, folder, RICH | {"batch_images": 3}, name="odd")
 
 
 def test_a_teacher_needs_a_distillation_token_to_teach(folder, teacher):

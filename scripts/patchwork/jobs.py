@@ -102,4 +102,5 @@ def progress(iterable=None, **settings):
     """A tqdm bar on the terminal; silent where nobody looks (the log gets a line per step instead)."""
     from tqdm import tqdm
 
-    return tqdm(iterable, file=terminal, disable=not terminal.isatty(), ncols=100, leave=False, **settings)
+    silent = not terminal.isatty() or os.environ.get("LOCAL_RANK", "0") != "0"  # one bar for all processes
+    return tqdm(iterable, file=terminal, disable=silent, ncols=100, leave=False, **settings)

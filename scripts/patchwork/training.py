@@ -98,6 +98,10 @@ class Training:
             raise ValueError(
                 f"{processes()} processes cannot share batch_images of run {name}: {recipe['batch_images']}"
             )
+        if recipe.get("mixup") and recipe["batch_images"] // processes() % 2:
+            raise ValueError(
+                f"images of run {name} are mixed in pairs: give it an even number of batch_images"
+            )
         loader.seed(name, "weights")
         self.labelled = "dino" not in recipe
         entry = entry | {"options": entry.get("options", {}) | drop_path(recipe)}
@@ -197,45 +201,46 @@ class Training:
         keeper: checkpoints.Keeper, offered a checkpoint after every step by the first process.
         Raises ValueError when the loss is no number any more.
         """
-        while self.epoch <= last_epoch:
-            self.train_epoch(keeper if rank() == 0 else None)
-            row = self.finish_epoch()
-            if rank() > 0:
-                continue
-            held_out = f", held-out {row['held_out_top1']:.1%}" if self.held_out else ""
-            log.info(
-                f"{self.name} epoch {row['epoch']} of {self.recipe['epochs']}: "
-                f"loss {row['loss']:.4f}{held_out}, learning rate {row['learning_rate']:.2g}, "
-                f"{row['images_per_second']:.0f} images/s"
-            )
+        batch = self.recipe["batch_images"]
+        total, done = (steps * batch for steps in (last_epoch * self.steps, self.steps_done()))
+        with jobs.progress(total=total, initial=done, desc=self.name, unit="image") as bar:
+            while self.epoch <= last_epoch:
+                self.train_epoch(keeper if rank() == 0 else None, bar)
+                row = self.finish_epoch()
+                if rank() > 0:
+                    continue
+                held_out = f", held-out {row['held_out_top1']:.1%}" if self.held_out else ""
+                left = (total - self.steps_done() * batch) / row["images_per_second"]
+                log.info(
+                    f"{self.name} epoch {row['epoch']} of {self.recipe['epochs']}: "
+                    f"loss {row['loss']:.4f}{held_out}, learning rate {row['learning_rate']:.2g}, "
+                    f"{row['images_per_second']:.0f} images/s, {left:.0f} s left"
+                )
 
-    def train_epoch(self, keeper):
+    def steps_done(self):
+        """Steps of the optimizer since the beginning."""
+        return (self.epoch - 1) * self.steps + self.step
+
+    def train_epoch(self, keeper, bar):
         """The steps of the epoch that are left."""
         self.task.train()
         self.order.begin(self.epoch, self.step)
-        batch = self.recipe["batch_images"]
-        with jobs.progress(
-            total=self.steps * batch,
-            initial=self.step * batch,
-            desc=f"{self.name} epoch {self.epoch} of {self.recipe['epochs']}",
-            unit="image",
-        ) as bar:
+        batch, start = self.recipe["batch_images"], time.monotonic()
+        for images, labels in self.batches:
+            loader.seed(self.name, self.epoch, self.step, "step", rank())
+            images, targets = self.disturbed(images, labels)
+            loss, hits = self.update(images, targets, labels)
+            self.step += 1
+            self.scheduler.step_update(self.steps_done())
+            self.sums["images"] += batch
+            self.sums["loss"] += loss
+            self.sums["hits"] += hits
+            self.sums["seconds"] += time.monotonic() - start
             start = time.monotonic()
-            for images, labels in self.batches:
-                loader.seed(self.name, self.epoch, self.step, "step", rank())
-                images, targets = self.disturbed(images, labels)
-                loss, hits = self.update(images, targets, labels)
-                self.step += 1
-                self.scheduler.step_update((self.epoch - 1) * self.steps + self.step)
-                self.sums["images"] += batch
-                self.sums["loss"] += loss
-                self.sums["hits"] += hits
-                self.sums["seconds"] += time.monotonic() - start
-                start = time.monotonic()
-                bar.update(batch)
-                bar.set_postfix(loss=f"{self.sums['loss'] / self.sums['images']:.3f}", refresh=False)
-                if keeper:
-                    keeper.offer(self.checkpoint)
+            bar.update(batch)
+            bar.set_postfix(epoch=self.epoch, loss=f"{loss / batch:.3f}", refresh=False)
+            if keeper:
+                keeper.offer(self.checkpoint)
 
     def disturbed(self, images, labels):
         """A batch as the task takes it: (images, or views of them; targets)."""
@@ -268,7 +273,7 @@ class Training:
                 f"step {self.step + 1} of {self.steps}: try a lower learning_rate or more "
                 "warmup_epochs; what was saved before is kept"
             )
-        done = (self.epoch - 1) * self.steps + self.step
+        done = self.steps_done()
         if not self.labelled:
             self.task.before_step(done)
         if clip := self.recipe.get("clip_gradient"):
@@ -326,14 +331,17 @@ class Training:
         return {"images": total} | {head: hit / total for head, hit in zip(heads, found, strict=True)}
 
 
-def train_stage(output, last_epoch, origin, store, resume, *arguments, **settings):
+def train_stage(output, last_epoch, origin, store, resume, threads, *arguments, **settings):
     """Train to the end of epoch `last_epoch` and save the checkpoint at `output`; the first process does.
 
     store: a file to keep checkpoints in on the way, and to go on from if a job that was killed has left one.
-    resume: else the checkpoint of the stage before, None for the first. arguments, settings: of Training.
+    resume: else the checkpoint of the stage before, None for the first. threads: of all processes together;
+    on a GPU all but one load images, on a CPU all compute. arguments, settings: of Training.
     """
     with joined_processes(settings["compute"]):
-        training = Training(*arguments, origin=origin, **settings)
+        on_gpu = models.device(settings["compute"]).type == "cuda"
+        workers = max(0, threads // processes() - 1) if on_gpu else 0
+        training = Training(*arguments, origin=origin, workers=workers, **settings)
         keeper = checkpoints.Keeper(store)
         checkpoint = keeper.found(origin) or (checkpoints.load(resume, origin) if resume else None)
         if checkpoint:
