@@ -493,7 +493,8 @@ WITH
             head = 'shape'
             AND (m.teacher_bias, m.teacher) > (l.teacher_bias, l.teacher)
     ),
-    -- Hidden is what is answered less often than 1.5 times by chance, and more often before.
+    -- Hidden is what is answered less often than 1.5 times by chance, and more often before; of models that
+    -- answer it before.
     hidden AS (
         SELECT
             4 AS place,
@@ -514,7 +515,7 @@ WITH
         JOIN stylized USING (dataset)
         JOIN shape_bias AS n ON n.dataset = stylized.content AND n.model = s.model
         JOIN trainings ON trainings.model = s.model
-        WHERE NOT trainings.stylized AND trainings.teacher IS NULL
+        WHERE NOT trainings.stylized AND trainings.teacher IS NULL AND n.texture_low > 1.5 * n.chance
     ),
     -- A dataset is labelled by texture if what its textures stand for is none of its classes.
     labels AS (
