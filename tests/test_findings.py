@@ -340,7 +340,6 @@ def test_students_of_two_teachers_are_compared(results, strong, weak, teachers, 
         ((60, 300), (100, 90), "yes"),  # a chance of a quarter
         ((60, 300), (100, 250), "no"),
         ((60, 300), (100, 145), "cannot tell"),  # 0.36: not surely below 0.375
-        ((100, 90), (100, 90), "cannot tell"),  # never read the texture
     ],
 )
 def test_texture_is_hidden_if_a_network_that_read_it_answers_as_by_chance(results, before, after, verdict):
@@ -350,6 +349,11 @@ def test_texture_is_hidden_if_a_network_that_read_it_answers_as_by_chance(result
     [(about, said, numbers)] = found(results, trainings, decisions)["Stylizing hides the texture"]
     assert (about, said) == ("vit on sin_conflict, which was stylized from conflict", verdict)
     assert f"against {before[1] / 400:.2f} (" in numbers and numbers.endswith("chance is 0.25")
+
+
+def test_what_never_read_the_texture_does_not_tell_whether_it_is_hidden(results):
+    decisions = {("conflict", "vit"): (100, 90), ("sin_conflict", "vit"): (100, 90)}
+    assert "Stylizing hides the texture" not in found(results, [training("vit", "train")], decisions)
 
 
 @pytest.mark.parametrize(
