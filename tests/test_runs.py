@@ -1,5 +1,6 @@
 """Whole runs, minutes long: the embedded run, real photographs, and kills at random moments."""
 
+import json
 import os
 import random
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import duckdb
 import numpy as np
 import psutil
 import pyarrow.parquet as pq
@@ -121,7 +123,24 @@ def test_the_embedded_run(tmp_path):
     told = subprocess.run(
         ["bash", "-c", command], cwd=project.folder, capture_output=True, text=True, check=True
     )
-    assert "predictions" in told.stdout and "2500" in told.stdout
+    assert "predictions" in told.stdout and "3000" in told.stdout
+    with duckdb.connect(project.path("results/warehouse.duckdb"), read_only=True) as db:
+        found = dict(db.sql("SELECT (claim, about), verdict FROM findings").fetchall())
+    raised = "Training on stylized images raises the shape bias"
+    assert found[raised, "cnn_sin against cnn on cue_conflict"] == "yes"
+    assert found[raised, "vit_sin against vit on cue_conflict"] == "yes"
+    assert found["Stylized images still tell the shape", "cnn_sin on sin"] == "yes"
+    # What a training tells of its held-out images is what a strip tells of them.
+    facts = json.loads(project.path("results/weights/trained/vit.json").read_text())
+    assert facts["held_out_images"] == 1000
+    assert 100 * facts["held_out_top1"] == pytest.approx(top1(project, "shapes", "vit", "random_drop/8x8", 0))
+
+
+def test_a_first_look(tmp_path):
+    project = Project.create(tmp_path / "project", "config/tiny.yaml")
+    project.run()
+    assert project.path("results/report.html").stat().st_size > 1_000_000
+    assert project.plan() == {}
 
 
 def test_real_photographs_give_the_numbers_of_an_independent_program(real, tmp_path):
