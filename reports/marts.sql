@@ -566,6 +566,34 @@ WITH
             format('top-1 {} of {} images; chance is {:.2f}', told, images, chance) AS numbers
         FROM scores
         ANTI JOIN (FROM labels WHERE are_textures) USING (dataset)
+    ),
+    -- The Jaccard index of attention and true mask, a mean over the shares of attention, image by image.
+    attended AS (
+        SELECT
+            dataset, model,
+            avg(jaccard) AS jaccard,
+            avg(random) AS random,
+            avg(jaccard) - avg(random) AS apart,
+            1.959963984540054 * coalesce(stddev_samp(jaccard - random), 0) / sqrt(count(*)) AS margin,
+            count(*) AS images
+        FROM (
+            SELECT dataset, model, image, avg(jaccard) AS jaccard, avg(random) AS random
+            FROM foreground
+            GROUP BY ALL
+        )
+        GROUP BY ALL
+    ),
+    foregrounds AS (
+        SELECT
+            7 AS place,
+            'The class token attends to the object more than as many random patches' AS claim,
+            format('{} on {}', model, dataset) AS about,
+            is_above(apart - margin, apart + margin, 0, 0) AS verdict,
+            format(
+                'Jaccard index {:.2f} against {:.2f}, difference {}; {} images',
+                jaccard, random, in_numbers(apart, apart - margin, apart + margin), images
+            ) AS numbers
+        FROM attended
     )
 SELECT claim, about, verdict, numbers
 FROM (
@@ -575,5 +603,6 @@ FROM (
     UNION ALL FROM hidden
     UNION ALL FROM unlearnable
     UNION ALL FROM readable
+    UNION ALL FROM foregrounds
 )
 ORDER BY place, about;

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binomtest
 
 from conftest import ROOT
-from patchwork import page, tables, warehouse
+from patchwork import foreground, page, tables, warehouse
 
 CLASSES = ["circle", "ring", "square", "star"]
 IMAGES = 400
@@ -78,9 +78,13 @@ class Results:
         strip |= {"family": perturbation, "model_family": "net", "cells": [[level, 0] for level in levels]}
         self.asked.append(strip)
 
-    def build(self, trainings=(), stylized=(), epochs=()):
+    def build(self, trainings=(), stylized=(), epochs=(), foregrounds=()):
         path = self.folder / "warehouse.duckdb"
-        given = {"predictions": [*self.predictions], "indexes": [*self.indexes.values()], "foregrounds": []}
+        given = {
+            "predictions": [*self.predictions],
+            "indexes": [*self.indexes.values()],
+            "foregrounds": foregrounds,
+        }
         given |= {"published": ROOT / "reports/published.csv", "trainings": epochs}
         sql = [(ROOT / f"reports/{name}.sql").read_text() for name in ("marts", "checks")]
         reference = self.asked[0]["model"]
@@ -390,6 +394,34 @@ def test_shape_is_told_if_a_network_trained_on_stylized_images_is_above_chance(r
 def test_without_trainings_there_are_no_findings(results):
     assert found(results, [], {("conflict", "vit"): (300, 60)}) == {}
     assert page.findings([]) == ""
+
+
+@pytest.mark.parametrize(("apart", "verdict"), [(0.1, "yes"), (-0.1, "no"), (0.0, "cannot tell")])
+def test_attention_is_compared_with_random_patches_image_by_image(results, apart, verdict):
+    images, generator = 50, np.random.default_rng(0)
+    noise = generator.normal(0, 0.05, images)
+    noise -= noise.mean()
+    scores = []
+    for level in (0.1, 0.9):
+        random = np.full(images, 0.3 + level / 10)
+        scores.append(
+            pa.table(
+                [np.arange(images), np.full(images, level), random + apart + noise, random], foreground.SCORES
+            )
+        )
+    file = results.folder / "foreground/conflict/dino.parquet"
+    file.parent.mkdir(parents=True)
+    pq.write_table(pa.concat_tables(scores), file)
+    results.dataset("conflict", *conflict())
+    results.strip("conflict", "vit", decide(300, 60))
+    claim = "The class token attends to the object more than as many random patches"
+    [row] = [row for row in rows(results.build(foregrounds=[file]), "FROM findings") if row["claim"] == claim]
+    assert (row["about"], row["verdict"]) == ("dino on conflict", verdict)
+    margin = 1.959964 * noise.std(ddof=1) / np.sqrt(images)
+    assert row["numbers"] == (
+        f"Jaccard index {0.35 + apart:.2f} against 0.35, difference "
+        f"{apart + 0:.2f} ({apart - margin:.2f} to {apart + margin:.2f}); 50 images"
+    )
 
 
 def test_findings_stand_on_the_page_in_words(results):

@@ -44,7 +44,7 @@ class Disturbance:
 
     def __init__(self, recipe, classes, device):
         erasing, mixup = recipe.get("random_erasing"), recipe.get("mixup")
-        self.erase = RandomErasing(**erasing, device=device.type) if erasing else None
+        self.erase = RandomErasing(**erasing, device=device) if erasing else None
         smoothing = recipe.get("label_smoothing", 0)
         self.mix = Mixup(**mixup, label_smoothing=smoothing, num_classes=classes) if mixup else None
 
