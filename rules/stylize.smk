@@ -18,6 +18,7 @@ rule train_stylizer:
         gpu=gpus,
     params:
         origin=lambda w: stylizer_origin(w.stylizer),
+        store=lambda w: f"results/unfinished/{w.stylizer}-{stylizer_origin(w.stylizer)}.pt",
         stylizer=lambda w: stylizers[w.stylizer],
         model=lambda w: facts(models[stylizers[w.stylizer]["encoder"]]),
         images=lambda w: [datasets[d].get("images") for d in trained_on(w.stylizer, "content")],

@@ -4,18 +4,19 @@ from patchwork import jobs
 
 jobs.start(snakemake)
 
-from patchwork import adain, files, folders, models, stylizing
+from patchwork import adain, checkpoints, files, folders, models, stylizing
 
 given, params, name = snakemake.input, snakemake.params, snakemake.wildcards.stylizer
-entry, metrics = params.stylizer, {}
-encoder = adain.Encoder(
-    models.place(models.build(params.model, given.weights), params.compute), entry["layers"]
-)
+entry, metrics, keeper = params.stylizer, {}, checkpoints.Keeper(params.store)
+model = models.place(models.build(params.model, given.weights), params.compute)
+encoder = adain.Encoder(model, entry["layers"])
 if given.get("decoder"):
     decoder = adain.decoder(encoder, given.decoder)
 else:
     contents = [path for _, path in folders.listing(given.contents[0], params.images[0])]
     sources = (given.contents[0], contents), (given.styles[0], folders.below(given.styles[0]))
-    decoder, metrics = stylizing.train(encoder, name, entry, *sources, params.pixels, snakemake.threads)
+    how = params.pixels, snakemake.threads, keeper, params.origin
+    decoder, metrics = stylizing.train(encoder, name, entry, *sources, *how)
 with files.whole(snakemake.output[0]) as path:
     models.save(path, decoder.state_dict(), metrics=metrics)
+keeper.done()

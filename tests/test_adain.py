@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from patchwork import adain, fetching, models
+from patchwork import adain, checkpoints, fetching, models
 
 PUBLIC = {  # shapes of the weights in decoder.pth of naoto0804/pytorch-AdaIN, by the number of the module
     1: (256, 512),
@@ -167,9 +167,28 @@ def test_losses_by_hand(small):
     assert [each.item() for each in losses] == pytest.approx([by_content.item(), by_style.item()], rel=1e-4)
 
 
-def train(small, steps=8, **changes):
+def train(small, steps=8, keeper=None, **changes):
     entry = {"steps": steps, "batch_images": 2, "learning_rate": 1e-3, "style_weight": 1.0} | changes
-    return adain.train(small, "adain", entry, batches(steps), batches(steps, 1))
+    both = [*zip(batches(steps), batches(steps, 1), strict=True)]
+    return adain.train(small, "adain", entry, lambda first: both[first - 1 :], keeper, "digest")
+
+
+@pytest.mark.parametrize("stop", [1, 5, 7])
+def test_a_training_that_was_killed_ends_with_the_same_bits(small, tmp_path, monkeypatch, stop):
+    expected, losses = train(small)
+    monkeypatch.setattr(checkpoints, "SAVE_SECONDS", 0)
+
+    class Killed(checkpoints.Keeper):
+        def offer(self, checkpoint):
+            super().offer(checkpoint)
+            if checkpoint()["step"] == stop:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(small, keeper=Killed(tmp_path / "kept.pt"))
+    found, told = train(small, keeper=checkpoints.Keeper(tmp_path / "kept.pt"))
+    assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), found.parameters(), strict=True))
+    assert told == losses
 
 
 def test_training_gives_the_same_bits_again_and_lowers_the_losses(small):
@@ -185,4 +204,4 @@ def test_a_loss_that_is_no_number_stops_in_one_line(small):
     entry = {"steps": 4, "batch_images": 2, "learning_rate": 1e-3, "style_weight": 1.0}
     broken = [*batches(2), torch.full((2, 3, 32, 32), torch.nan), *batches(1)]
     with pytest.raises(ValueError, match="stylizer adain is no number any more in step 3 of 4: try a lower"):
-        adain.train(small, "adain", entry, broken, batches(4, 1))
+        adain.train(small, "adain", entry, lambda first: zip(broken, batches(4, 1), strict=True))

@@ -158,22 +158,30 @@ def losses(encoder, net, contents, styles):
     return mse_loss(found[-1], target), style
 
 
-def train(encoder, name, entry, contents, styles):
+def train(encoder, name, entry, batches, keeper=None, origin=""):
     """Train a decoder from nothing: the decoder, and how it went, a dict of numbers.
 
-    name: the stylizer's, from which its first weights are drawn. entry: {steps, batch_images, learning_rate,
-    style_weight}. contents, styles: batches of pixels, one for each step, float [N, 3, H, W] in [0, 1] on the
-    device of the encoder. The learning rate falls along half a cosine.
-    Raises ValueError when the loss is no number any more.
+    name: the stylizer's, from which its first weights are drawn. entry: {steps, batch_images,
+    learning_rate, style_weight}. batches: a function of a step, from 1, that yields the (contents, styles)
+    of this step and of all that follow, float [N, 3, H, W] in [0, 1] on the device of the encoder. The
+    learning rate falls along half a cosine. keeper: checkpoints.Keeper, offered a checkpoint after each
+    step; what a job of the same origin (a digest) has left there is gone on with. Raises ValueError when
+    the loss is no number any more.
     """
     torch.manual_seed(noise.key(0, name, "", "decoder"))
     net, steps, told = decoder(encoder), entry["steps"], {}
     optimizer = torch.optim.Adam(net.parameters(), entry["learning_rate"])
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    sums, since, start = torch.zeros(2), 0, time.monotonic()
-    with jobs.progress(total=steps, desc=name, unit="step") as bar:
-        for step, batches in enumerate(zip(contents, styles, strict=True), 1):
-            content, style = losses(encoder, net, *batches)
+    learning = {"net": net, "optimizer": optimizer, "schedule": schedule}
+    sums, since, done, start = torch.zeros(2), 0, 0, time.monotonic()
+    if keeper and (found := keeper.found(origin)):
+        sums, since, done = found["sums"], found["since"], found["step"]
+        for key, part in learning.items():
+            part.load_state_dict(found[key])
+    first = done + 1
+    with jobs.progress(total=steps, initial=done, desc=name, unit="step") as bar:
+        for step, (contents, styles) in enumerate(batches(first), first):
+            content, style = losses(encoder, net, contents, styles)
             both = torch.stack([content.detach(), style.detach()]).cpu()
             if not both.isfinite().all():
                 raise ValueError(
@@ -188,10 +196,13 @@ def train(encoder, name, entry, contents, styles):
             bar.update()
             if step % max(1, steps // LOGGED) == 0 or step == steps:
                 told = dict(zip(("content_loss", "style_loss"), (sums / since).tolist(), strict=True))
-                rate = step * entry["batch_images"] / (time.monotonic() - start)
+                rate = (step - done) * entry["batch_images"] / (time.monotonic() - start)
                 log.info(f"{name} step {step} of {steps}: {words(told)}, {rate:.0f} images/s")
                 bar.set_postfix_str(words(told), refresh=False)
                 sums, since = torch.zeros(2), 0
+            if keeper and step < steps:
+                now = {"origin": origin, "sums": sums, "since": since, "step": step}
+                keeper.offer(lambda now=now: now | {key: part.state_dict() for key, part in learning.items()})
     return net, told
 
 

@@ -50,29 +50,33 @@ class Pictures:
         return images.permute(0, 3, 1, 2).contiguous().float().div_(255)
 
 
-def train(encoder, name, entry, contents, styles, view, threads=1):
-    """The decoder of a stylizer, trained on image files, and its losses (adain.train).
+def train(encoder, name, entry, contents, styles, view, threads=1, keeper=None, origin=""):
+    """The decoder of a stylizer, trained on image files, and its losses; keeper, origin: see adain.train.
 
     contents, styles: (folder, paths). view: {resize, crop, interpolation} of both (pixels.view). Images of
     a step are drawn by (name, step), whatever steps went before, and read while the step before is taken.
     """
     with ThreadPoolExecutor(threads) as pool:
-        batches = []
-        for kind, (folder, paths) in (("content", contents), ("style", styles)):
-            pictures = Pictures(folder, pixels.view(**view), encoder.model.mean.device, pool)
-            batches.append(drawn(pictures, paths, name, kind, entry))
-        return adain.train(encoder, name, entry, *batches)
+
+        def batches(first):
+            sides = []
+            for kind, (folder, paths) in (("content", contents), ("style", styles)):
+                pictures = Pictures(folder, pixels.view(**view), encoder.model.mean.device, pool)
+                sides.append(drawn(pictures, paths, name, kind, entry, first))
+            return zip(*sides, strict=True)
+
+        return adain.train(encoder, name, entry, batches, keeper, origin)
 
 
-def drawn(pictures, paths, name, kind, entry):
-    """The batches of all steps: float32 [N, 3, H, W]."""
+def drawn(pictures, paths, name, kind, entry, first):
+    """The batches of the steps from `first` on: float32 [N, 3, H, W]."""
 
     def later(step):
         uniform = noise.uniform(torch.tensor([noise.key(0, name, str(step), kind)]), entry["batch_images"])
         return pictures.later([paths[index] for index in (uniform[0] * len(paths)).long()])
 
-    ahead = later(1)
-    for step in range(1, entry["steps"] + 1):
+    ahead = later(first)
+    for step in range(first, entry["steps"] + 1):
         now, ahead = ahead, later(step + 1)
         yield pictures.batch(now)
 
