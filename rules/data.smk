@@ -10,6 +10,7 @@ rule draw_images:
         "benchmarks/draw_images/{dataset}.jsonl"
     wildcard_constraints:
         dataset="|".join(name for name in datasets if "draw" in datasets[name]) or "none",
+    priority: 30  # trainings wait for it
     conda:
         "../envs/torch.yaml"
     threads: 2

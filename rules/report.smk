@@ -1,26 +1,3 @@
-def training_facts(name):
-    """What the report tells of the training of a model, and what tells which trainings can be compared."""
-    model, run = models[name], runs[models[name]["run"]]
-    built = [model["timm"].split(".")[0], model.get("options", {}), model.get("size")]
-    others = ("recipe", "model", "data", "held_out", "teacher", "stage")
-    return {
-        **{key: model.get(key) for key in ("run", "head")},
-        **{key: run.get(key) for key in ("recipe", "data", "teacher")},
-        "model": name,
-        "architecture": digest(built),
-        "settings": digest({key: run[key] for key in sorted(run) if key not in others}),
-    }
-
-
-def stylized_facts():
-    """The datasets that are stylized from others."""
-    return [
-        {"dataset": name, "content": entry["stylize"], "stylizer": entry["stylizer"]}
-        for name, entry in datasets.items()
-        if "stylize" in entry
-    ]
-
-
 rule build_warehouse:
     """One DuckDB file: views of the parquet files, marts for the figures, checks that must find nothing."""
     input:

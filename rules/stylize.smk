@@ -11,6 +11,7 @@ rule train_stylizer:
         "logs/train_stylizer/{stylizer}.log",
     benchmark:
         "benchmarks/train_stylizer/{stylizer}.jsonl"
+    priority: 30  # trainings wait for it
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -41,6 +42,7 @@ rule stylize_images:
         "logs/stylize_images/{dataset}/{shard}-{shards}.log",
     benchmark:
         "benchmarks/stylize_images/{dataset}/{shard}-{shards}.jsonl"
+    priority: 30  # trainings wait for it
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -76,6 +78,7 @@ rule gather_stylized:
         "benchmarks/gather_stylized/{dataset}.jsonl"
     wildcard_constraints:
         dataset="|".join(stylized) or "none",
+    priority: 30  # trainings wait for it
     conda:
         "../envs/torch.yaml"
     threads: 1

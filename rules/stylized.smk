@@ -60,3 +60,12 @@ def stylized_origin(dataset):
     made_from = [folder_origin(entry["stylize"]), styles_origin(entry["styles"])]
     made_from += [stylized_images(dataset), stylizer_origin(entry["stylizer"])]
     return digest([dataset, facts(entry), made_from, config["pixels"], program("stylize_images.py")])
+
+
+def stylized_facts():
+    """The datasets that are stylized from others."""
+    return [
+        {"dataset": name, "content": entry["stylize"], "stylizer": entry["stylizer"]}
+        for name, entry in datasets.items()
+        if "stylize" in entry
+    ]

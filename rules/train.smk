@@ -11,6 +11,7 @@ rule train_stage:
         "logs/train_stage/{run}/{epoch}.log",
     benchmark:
         "benchmarks/train_stage/{run}/{epoch}.jsonl"
+    priority: 10  # long jobs first
     conda:
         "../envs/torch.yaml"
     threads: 1

@@ -57,3 +57,17 @@ def run_facts(run):
         "data_digest": folder_origin(entry["data"]),
         "code_digest": program("train_stage.py"),
     }
+
+
+def training_facts(name):
+    """What the report tells of the training of a model, and what tells which trainings can be compared."""
+    model, run = models[name], runs[models[name]["run"]]
+    built = [model["timm"].split(".")[0], model.get("options", {}), model.get("size")]
+    others = ("recipe", "model", "data", "held_out", "teacher", "stage")
+    return {
+        **{key: model.get(key) for key in ("run", "head")},
+        **{key: run.get(key) for key in ("recipe", "data", "teacher")},
+        "model": name,
+        "architecture": digest(built),
+        "settings": digest({key: run[key] for key in sorted(run) if key not in others}),
+    }

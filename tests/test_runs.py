@@ -123,7 +123,7 @@ def test_the_embedded_run(tmp_path):
     told = subprocess.run(
         ["bash", "-c", command], cwd=project.folder, capture_output=True, text=True, check=True
     )
-    assert "predictions" in told.stdout and "3000" in told.stdout
+    assert "predictions" in told.stdout and "2000" in told.stdout
     with duckdb.connect(project.path("results/warehouse.duckdb"), read_only=True) as db:
         found = dict(db.sql("SELECT (claim, about), verdict FROM findings").fetchall())
     raised = "Training on stylized images raises the shape bias"
