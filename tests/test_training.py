@@ -195,8 +195,8 @@ def test_one_step_is_that_of_plain_torch(folder):
     reference = models.create(RESNET, 2)
     reference.load_state_dict(run.net.state_dict())
     [places, *_] = list(run.order)
-    cells = [run.batches.loader.dataset.decoded(row) for _, _, row in places]
-    images = torch.stack([torch.from_numpy(np.array(cell)) for cell in cells]).permute(0, 3, 1, 2) / 255
+    cells = [np.array(Image.open(run.batches.loader.dataset.rows[row][0])) for _, _, row in places]
+    images = torch.from_numpy(np.stack(cells)).permute(0, 3, 1, 2) / 255
     images = (images - torch.tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)) / torch.tensor(
         (0.229, 0.224, 0.225)
     ).view(1, 3, 1, 1)

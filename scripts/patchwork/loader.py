@@ -38,30 +38,34 @@ class Images(torch.utils.data.Dataset):
     its place.
     """
 
-    def __init__(self, run, folder, classes, transform, images=None):
+    def __init__(self, run, folder, classes, transform, images=None, fixed=False):
         numbers = {name: number for number, name in enumerate(classes)}
         self.rows = [(Path(folder, path), numbers[name]) for name, path in folders.listing(folder, images)]
-        self.run, self.transform = run, transform
+        self.run, self.transform, self.fixed = run, transform, fixed  # fixed: without random numbers
         self.kept, self.kept_bytes = {}, 0
 
     def __len__(self):
         return len(self.rows)
 
     def decoded(self, row):
-        """An image of PIL, decoded once if all of them are small enough to be kept."""
+        """An image of PIL, or what a fixed transform makes of it; made once if all of them can be kept."""
         if row in self.kept:
             return self.kept[row]
         image = pixels.decode(self.rows[row][0])
         self.kept_bytes += 3 * image.width * image.height
+        if self.fixed:
+            image = self.transform(image)
         if self.kept_bytes < KEPT_BYTES:
             self.kept[row] = image
         return image
 
     def __getitem__(self, index):
         epoch, place, row = index
-        image = self.decoded(row)
-        seed(self.run, epoch, place)
-        return self.transform(image), self.rows[row][1]
+        image, label = self.decoded(row), self.rows[row][1]
+        if not self.fixed:
+            seed(self.run, epoch, place)
+            image = self.transform(image)
+        return image, label
 
 
 class Order:

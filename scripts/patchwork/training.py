@@ -113,7 +113,8 @@ class Training:
         if teacher:
             teacher = models.place(teacher(self.classes), compute)
         cut = loader.transform(self.model.size, recipe)
-        opened = loader.Images(name, folder, self.classes, cut, images)
+        fixed = self.labelled and recipe.get("augmentation") is None
+        opened = loader.Images(name, folder, self.classes, cut, images, fixed)
         self.order = loader.Order(
             name, len(opened), recipe["batch_images"], recipe.get("repeats", 1), rank(), processes()
         )
