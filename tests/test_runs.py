@@ -20,7 +20,7 @@ from conftest import ROOT, Project, save_random_weights
 
 pytestmark = pytest.mark.slow
 
-KILLS = 12
+KILLS = 6
 
 
 def predictions(project):
