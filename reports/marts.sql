@@ -160,6 +160,17 @@ LEFT JOIN differences USING (dataset, model, perturbation, variant, level)
 WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
 ORDER BY dataset, model, perturbation, variant, level;
 
+-- The place of every model, so that its colour is the same in every figure; those that were not evaluated come
+-- after those that were.
+CREATE TABLE places AS
+WITH
+    evaluated AS (SELECT DISTINCT model, place FROM measured),
+    others AS (SELECT model FROM trainings UNION SELECT model FROM foreground EXCEPT SELECT model FROM evaluated)
+FROM evaluated
+UNION ALL
+SELECT model, (SELECT coalesce(max(place), -1) FROM evaluated) + row_number() OVER (ORDER BY model)
+FROM others;
+
 -- What curves are drawn of. A strip of the clean level alone has none: it has no other, or all others were
 -- refused for the model.
 CREATE TABLE accuracy AS
@@ -419,6 +430,14 @@ CREATE MACRO is_above(low, high, other_low, other_high) AS CASE
     WHEN low > other_high THEN 'yes' WHEN high < other_low THEN 'no' ELSE 'cannot tell'
 END;
 
+-- Is a texture hidden by stylizing? It is if it is answered less often than 1.5 times by chance, and more often
+-- before.
+CREATE MACRO is_hidden(low, high, low_before, chance) AS CASE
+    WHEN low > 1.5 * chance THEN 'no'
+    WHEN high < 1.5 * chance AND high < low_before THEN 'yes'
+    ELSE 'cannot tell'
+END;
+
 -- What the trainings show, a row for each statement and what it is about.
 CREATE TABLE findings AS
 WITH
@@ -493,18 +512,13 @@ WITH
             head = 'shape'
             AND (m.teacher_bias, m.teacher) > (l.teacher_bias, l.teacher)
     ),
-    -- Hidden is what is answered less often than 1.5 times by chance, and more often before; of models that
-    -- answer it before.
+    -- Of models that answer for the texture before.
     hidden AS (
         SELECT
             4 AS place,
             'Stylizing hides the texture' AS claim,
             format('{} on {}, which was stylized from {}', s.model, s.dataset, n.dataset) AS about,
-            CASE
-                WHEN s.texture_low > 1.5 * s.chance THEN 'no'
-                WHEN s.texture_high < 1.5 * s.chance AND s.texture_high < n.texture_low THEN 'yes'
-                ELSE 'cannot tell'
-            END AS verdict,
+            is_hidden(s.texture_low, s.texture_high, n.texture_low, s.chance) AS verdict,
             format(
                 'texture answered {} against {} before; {} and {} images; chance is {:.2f}',
                 in_numbers(s.texture_share, s.texture_low, s.texture_high),
@@ -539,11 +553,7 @@ WITH
             5 AS place,
             'Stylizing hides the texture even from a network that learns to name it' AS claim,
             format('{} on {}, against {} on {}', s.model, s.dataset, n.model, n.dataset) AS about,
-            CASE
-                WHEN s.low > 1.5 * s.chance THEN 'no'
-                WHEN s.high < 1.5 * s.chance AND s.high < n.low THEN 'yes'
-                ELSE 'cannot tell'
-            END AS verdict,
+            is_hidden(s.low, s.high, n.low, s.chance) AS verdict,
             format(
                 'texture named {} against {} before; {} and {} images; chance is {:.2f}',
                 s.told, in_numbers(n.top1, n.low, n.high), s.images, n.images, s.chance

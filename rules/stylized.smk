@@ -65,7 +65,6 @@ def stylized_origin(dataset):
 def stylized_facts():
     """The datasets that are stylized from others."""
     return [
-        {"dataset": name, "content": entry["stylize"], "stylizer": entry["stylizer"]}
-        for name, entry in datasets.items()
-        if "stylize" in entry
+        {"dataset": name, "content": datasets[name]["stylize"], "stylizer": datasets[name]["stylizer"]}
+        for name in stylized
     ]

@@ -73,13 +73,17 @@ def save_random_weights(path, entry, classes, seed=0):
     models.save(path, models.create(entry, classes).state_dict())
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """The project of tests/config.yaml after a whole run. Copy it before you change it."""
-    project = Project.create(tmp_path_factory.mktemp("finished") / "project")
+def finished_project(folder, config):
+    """The project of a config after a whole run. Copy it before you change it."""
+    project = Project.create(folder / "project", config)
     save_random_weights(project.path("cnn.safetensors"), {"timm": "test_resnet"}, 10)
     project.run()
     return project
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    return finished_project(tmp_path_factory.mktemp("finished"), "tests/config.yaml")
 
 
 @pytest.fixture

@@ -55,9 +55,9 @@ def train(trained, optimizer, steps):
         loss = trained(views(step), None)["loss"]
         optimizer.zero_grad()
         loss.backward()
-        trained.before_step(step)
+        trained.before_step()
         optimizer.step()
-        trained.after_step(step)
+        trained.update_ema()
         losses.append(loss.item())
     return losses
 

@@ -9,18 +9,14 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from conftest import Project, save_random_weights
+from conftest import finished_project
 
 EVALUATION = {"pack_images", "predict", "draw_sheet", "build_warehouse", "draw_figure", "write_report"}
 
 
 @pytest.fixture(scope="module")
 def stylized(tmp_path_factory):
-    """The project of tests/stylizing.yaml after a whole run. Copy it before you change it."""
-    project = Project.create(tmp_path_factory.mktemp("stylized") / "project", "tests/stylizing.yaml")
-    save_random_weights(project.path("cnn.safetensors"), {"timm": "test_resnet"}, 10)
-    project.run()
-    return project
+    return finished_project(tmp_path_factory.mktemp("stylized"), "tests/stylizing.yaml")
 
 
 @pytest.fixture

@@ -1,10 +1,6 @@
 import json
 import math
-import os
 import random
-import resource
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -14,7 +10,6 @@ import torch
 from PIL import Image
 from timm.utils import unwrap_model
 
-from conftest import ROOT
 from patchwork import checkpoints, exporting, loader, models, packed, pixels, tasks, training
 
 VIT = {
@@ -359,30 +354,6 @@ def test_a_loss_that_is_no_number_is_refused_and_the_last_checkpoint_kept(folder
     assert checkpoints.load(tmp_path / "kept.pt")["step"] == 1
 
 
-def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
-    path = tmp_path / "kept.pt"
-    checkpoints.save(path, {"origin": "a", "value": torch.zeros(3)})
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-        with pytest.raises((OSError, RuntimeError)):
-            checkpoints.save(path, {"origin": "a", "value": torch.zeros(100_000)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert checkpoints.load(path)["value"].tolist() == [0, 0, 0]
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_checkpoints_of_another_training_and_damaged_ones_are_refused(tmp_path):
-    path = tmp_path / "kept.pt"
-    checkpoints.save(path, {"origin": "one"})
-    with pytest.raises(ValueError, match=r"kept\.pt is a checkpoint of .* other settings.*one, not two"):
-        checkpoints.load(path, "two")
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"kept\.pt is damaged"):
-        checkpoints.load(path, "one")
-
-
 def test_a_folder_smaller_than_a_batch_is_refused(folder):
     with pytest.raises(ValueError, match="run short has 24 images, fewer than its batch_images: 64"):
         started(VIT, folder, PLAIN | {"batch_images": 64}, name="short")
@@ -427,71 +398,3 @@ def test_exported_weights_tell_what_they_are(folder, held_out, tmp_path):
     # the strip of untouched images says the same
     images = torch.from_numpy(held_out.read(0, 24)).float() / 255
     assert (model(images).argmax(1).numpy() == held_out.labels).mean() == facts["held_out_top1"]
-
-
-TOGETHER = """
-import sys
-sys.path[:0] = sys.argv[1:3]
-import torch
-from pathlib import Path
-from patchwork import checkpoints, training
-from test_training import COMPUTE, PLAIN, RICH, VIT, RESNET
-folder, out, entry, recipe, stop = Path(sys.argv[3]), sys.argv[4], *sys.argv[5:8]
-recipe = {"PLAIN": PLAIN, "RICH": RICH}[recipe]
-entry = {"VIT": {**VIT, "options": VIT["options"] | {"proj_drop_rate": 0}}, "RESNET": RESNET}[entry]
-torch.set_num_threads(1)
-with training.joined_processes(COMPUTE):
-    run = training.Training(entry, folder, "run", recipe, compute=COMPUTE)
-    kept = Path(out, "kept.pt")
-    if kept.exists():
-        run.resume(checkpoints.load(kept, ""))
-    class Keeper:
-        steps = int(stop)
-        def offer(self, checkpoint):
-            self.steps -= 1
-            if self.steps == 0:
-                checkpoints.save(kept, checkpoint())
-    run.run(3 if int(stop) == 0 else 2, Keeper())
-    checkpoints.save(Path(out, f"{training.rank()}.pt"), run.checkpoint())
-"""
-
-
-def together(processes, folder, out, entry="VIT", recipe="PLAIN", stop=0):
-    """The checkpoints of every process of a training under torchrun."""
-    out.mkdir(exist_ok=True)
-    script = out / "together.py"
-    script.write_text(TOGETHER)
-    words = [str(ROOT / "scripts"), str(ROOT / "tests"), str(folder), str(out), entry, recipe, str(stop)]
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    subprocess.run(
-        [sys.executable, *torchrun, str(script), *words],
-        check=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    return [checkpoints.load(out / f"{rank}.pt") for rank in range(processes)]
-
-
-def test_two_processes_train_as_one(folder, tmp_path):
-    """Without what is drawn by process (drop out, mixing) or normalised by process (batch norm)."""
-    [one] = together(1, folder, tmp_path / "one")
-    two = together(2, folder, tmp_path / "two")
-    assert same(two[0]["task"]["weights"], two[1]["task"]["weights"])
-    for first, second in zip(one["metrics"], two[0]["metrics"], strict=True):
-        assert math.isclose(first["loss"], second["loss"], rel_tol=1e-4)
-        assert first["top1"] == second["top1"]
-
-
-@pytest.mark.parametrize("entry", ["RESNET", pytest.param("VIT", marks=pytest.mark.slow)])
-def test_two_processes_resume_with_the_same_bits(folder, tmp_path, entry):
-    whole = together(2, folder, tmp_path / "whole", entry, "RICH")
-    together(2, folder, tmp_path / "cut", entry, "RICH", stop=4)
-    rest = together(2, folder, tmp_path / "cut", entry, "RICH")
-    assert same(whole[0]["ema"]["weights"], rest[0]["ema"]["weights"])
-    assert [row["loss"] for row in whole[0]["metrics"]] == [row["loss"] for row in rest[1]["metrics"]]
-    parameters = dict(models.create(VIT if entry == "VIT" else RESNET, 2).named_parameters())
-    for first, second in zip(whole, rest, strict=True):
-        assert same(first["task"]["weights"], second["task"]["weights"])
-    first, second = (checkpoint["task"]["weights"] for checkpoint in rest)
-    assert all(torch.equal(first[name], second[name]) for name in parameters)

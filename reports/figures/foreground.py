@@ -19,18 +19,6 @@ SQL = """
 WITH scores AS (
     UNPIVOT (SELECT dataset, model, level, image, jaccard AS attention, random FROM foreground)
     ON attention, random INTO NAME kind VALUE score
-),
-evaluated AS (SELECT DISTINCT model, place FROM accuracy),
--- Networks of which nothing else is asked come after those of the other figures.
-places AS (
-    SELECT
-        model,
-        coalesce(
-            place,
-            (SELECT max(place) FROM evaluated) + row_number() OVER (PARTITION BY place IS NULL ORDER BY model)
-        ) AS place
-    FROM (SELECT DISTINCT model FROM foreground)
-    LEFT JOIN evaluated USING (model)
 )
 SELECT
     dataset AS panel,
@@ -86,7 +74,7 @@ def chart(cells):
     return (
         alt.layer(*layers)
         .properties(width=theme.WIDTH, height=theme.HEIGHT)
-        .facet(facet=alt.Facet("panel:N", sort=panels), columns=min(theme.PANEL_COLUMNS, max(1, len(panels))))
+        .facet(**theme.facets(panels))
         .resolve_axis(x="independent")
         .properties(
             title=alt.Title(

@@ -19,15 +19,8 @@ WITH
     runs AS (
         SELECT run, any_value(recipe) AS recipe, any_value(data) AS trained_on, min(place) AS place
         FROM trainings
-        LEFT JOIN (SELECT DISTINCT model, place FROM measured) USING (model)
+        JOIN places USING (model)
         GROUP BY run
-    ),
-    places AS (
-        -- A run whose model was not evaluated comes after all others.
-        SELECT * REPLACE (
-            coalesce(place, last + row_number() OVER (PARTITION BY place IS NULL ORDER BY run)) AS place
-        )
-        FROM runs, (SELECT coalesce(max(place), -1) AS last FROM measured)
     ),
     told AS (
         UNPIVOT (
@@ -46,7 +39,7 @@ SELECT
     END AS panel,
     run AS model, trained_on, place, epoch, value, images
 FROM told
-JOIN places USING (run)
+JOIN runs USING (run)
 ORDER BY list_position(['class', 'shape', 'loss'], measure), panel, place, epoch
 """
 
@@ -85,7 +78,7 @@ def chart(cells):
     return (
         alt.layer(*layers)
         .properties(width=theme.WIDTH, height=theme.HEIGHT)
-        .facet(facet=alt.Facet("panel:N", sort=panels), columns=min(theme.PANEL_COLUMNS, max(1, len(panels))))
+        .facet(**theme.facets(panels))
         .resolve_scale(x="independent", y="independent")
         .properties(title=alt.Title("Trainings", subtitle=about))
     )

@@ -28,12 +28,7 @@ DEFAULTS = {
     "global_scale": [0.4, 1.0],  # share of the image's area in a crop
     "local_scale": [0.05, 0.4],
     "local_size": 96,  # pixels along a side; a multiple of the patches'
-    "jitter": [
-        0.4,
-        0.4,
-        0.2,
-        0.1,
-    ],  # of brightness, contrast, saturation and hue, as of torchvision's ColorJitter
+    "jitter": [0.4, 0.4, 0.2, 0.1],  # of brightness, contrast, saturation and hue (torchvision's ColorJitter)
     "jittered": 0.8,  # share of the crops
     "grey": 0.2,  # share of the crops
     "blur_pixels": [0.1, 2.0],  # standard deviation of the Gaussian blur
@@ -95,7 +90,7 @@ class DinoTask(TrainingTask):
     pixels, the network's own. epochs, epoch_steps: how long training takes.
     `views` turns a picture (PIL, RGB) into a list of normalised tensors: two global crops, float32
     [3, *size], and local_crops smaller ones; its random numbers are those of torch and numpy.
-    Call before_step once gradients are there, and after_step once the optimizer has used them.
+    Call before_step once gradients are there, and update_ema once the optimizer has used them.
     The state dict is all that training goes on from but the optimizer.
     Raises ValueError for a setting that there is not, and a local_size that patches do not divide.
     """
@@ -171,17 +166,17 @@ class DinoTask(TrainingTask):
             loss = self.criterion([*taught.float()], [*learnt.float()], teacher_temp=temperature)
         return {"loss": loss}
 
-    def before_step(self, step):
-        """Leave the last layer of the head as it is in the first epochs. step: counted from 0."""
-        if step < self.settings["frozen_epochs"] * self.epoch_steps:
+    def before_step(self):
+        """Leave the last layer of the head as it is in the first epochs."""
+        if self.done < self.settings["frozen_epochs"] * self.epoch_steps:
             for parameter in self.student.head.last_layer.parameters():
                 parameter.grad = None
 
-    def after_step(self, step):
-        """Move the teacher towards the student. step: counted from 0."""
-        momentum = cosine_schedule(step, self.steps, self.settings["momentum"], 1)
+    def update_ema(self, step=None):
+        """Move the teacher, which is the student's moving average, towards it."""
+        momentum = cosine_schedule(int(self.done), self.steps, self.settings["momentum"], 1)
         update_momentum(self.student, self.teacher, momentum)
-        self.done.fill_(step + 1)
+        self.done += 1
 
     def get_checkpoint_state(self, ema=False, unwrap_fn=unwrap_model):
         """The weights to evaluate, those of the teacher's backbone, and all that training goes on from."""

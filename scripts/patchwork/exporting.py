@@ -5,22 +5,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patchwork import files, models
-
-METRICS = pa.schema(
-    [
-        ("epoch", pa.int16()),
-        ("loss", pa.float32()),  # mean over the epoch's images, as they were trained on
-        ("top1", pa.float32()),  # of those, augmented and mixed; null for a training without labels
-        ("held_out_top1", pa.float32()),  # after the epoch, of the class token
-        ("held_out_shape_top1", pa.float32()),  # of the distillation token, where there is one
-        ("held_out_images", pa.int32()),
-        ("learning_rate", pa.float32()),  # of the last step
-        ("images_per_second", pa.float32()),
-        ("memory_mb", pa.float32()),  # peak of the process so far
-        ("seconds", pa.float32()),
-    ]
-)
+from patchwork import files, metrics, models
 
 
 def export(checkpoint, facts, weights_path, facts_path, metrics_path):
@@ -29,18 +14,18 @@ def export(checkpoint, facts, weights_path, facts_path, metrics_path):
     checkpoint: as of training.Training. facts: what the config says of the run. The weights are their moving
     average where there is one, and those of the teacher after self-distillation.
     """
-    metrics = checkpoint["metrics"]
+    rows = checkpoint["metrics"]
     with files.whole(weights_path) as path:
         state = (checkpoint["ema"] or checkpoint["task"])["weights"]
         models.save(path, state, classes=checkpoint["classes"] or [])
     with files.whole(metrics_path) as path:
-        pq.write_table(pa.Table.from_pylist(metrics, METRICS), path, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(rows, metrics.EPOCHS), path, compression="zstd")
     last = {
-        key: metrics[-1][key] for key in ("epoch", "held_out_top1", "held_out_shape_top1", "held_out_images")
+        key: rows[-1][key] for key in ("epoch", "held_out_top1", "held_out_shape_top1", "held_out_images")
     }
     trained = {
         "classes": checkpoint["classes"],
-        "seconds": sum(row["seconds"] for row in metrics),
+        "seconds": sum(row["seconds"] for row in rows),
         **last,
         **checkpoint["statistics"],
     }

@@ -14,7 +14,7 @@ import torch
 from timm.data import create_transform
 from timm.data.loader import PrefetchLoader, fast_collate
 
-from patchwork import folders, pixels
+from patchwork import pixels
 
 KEPT_BYTES = 1 << 30  # of decoded images, in each process: a small folder is decoded once, not once an epoch
 
@@ -31,17 +31,18 @@ def seed(*name):
 
 
 class Images(torch.utils.data.Dataset):
-    """The images of a folder as pack_images would take and decode them, transformed.
+    """Images of a folder as pack_images would take and decode them, transformed.
 
-    An image is asked for by (epoch, place in the epoch, row). An image that cannot be read raises ValueError
-    with its path, even where packing would leave it out: timm's own folder would train on another one in
-    its place.
+    rows: of folders.listing. fixed: the transform draws no random numbers, so that what it makes is kept. An
+    image is asked for by (epoch, place in the epoch, row). One that cannot be read raises ValueError with
+    its path, even where packing would leave it out: timm's own folder would train on another one in its
+    place.
     """
 
-    def __init__(self, run, folder, classes, transform, images=None, fixed=False):
+    def __init__(self, run, folder, rows, classes, transform, fixed=False):
         numbers = {name: number for number, name in enumerate(classes)}
-        self.rows = [(Path(folder, path), numbers[name]) for name, path in folders.listing(folder, images)]
-        self.run, self.transform, self.fixed = run, transform, fixed  # fixed: without random numbers
+        self.rows = [(Path(folder, path), numbers[name]) for name, path in rows]
+        self.run, self.transform, self.fixed = run, transform, fixed
         self.kept, self.kept_bytes = {}, 0
 
     def __len__(self):

@@ -1,5 +1,6 @@
 """Any timm model as a function of pixels in [0, 1]: it resizes and normalises inside."""
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -93,10 +94,18 @@ class Model(nn.Module):
 def decide(net, prepared, head=None):
     """The logits of a network, of one of the two heads of a distilled one: "class" or "shape"; the mean,
     which is what a distilled network of timm returns, for "mean" and None."""
-    if head in (None, "mean"):
-        return net(prepared)
+    return net(prepared) if head in (None, "mean") else heads(net, prepared)[head]
+
+
+def heads(net, prepared):
+    """The logits of both heads of a distilled network, {"class", "shape"}, from one pass."""
     tokens = net.forward_features(prepared)
-    return net.head(tokens[:, 0]) if head == "class" else net.head_dist(tokens[:, 1])
+    return {"class": net.head(tokens[:, 0]), "shape": net.head_dist(tokens[:, 1])}
+
+
+def autocast(device, dtype):
+    """The context in which a network computes in a lower dtype than float32, where one is asked for."""
+    return torch.autocast(device.type, dtype) if dtype is not torch.float32 else contextlib.nullcontext()
 
 
 def create(entry, classes=None, pretrained=False):

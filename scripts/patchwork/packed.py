@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 
 
 class Packed:
@@ -35,3 +36,8 @@ class Packed:
             self.array_path, np.uint8, (last - first) * size, offset=self.offset + first * size
         )
         return data.reshape(-1, *self.shape)
+
+
+def pixels(data, first, last, device):
+    """Images first..last of packed ones as models take them: float32 [N, 3, H, W] in [0, 1]."""
+    return torch.from_numpy(data.read(first, last)).to(device).float().div_(255)

@@ -233,8 +233,7 @@ def findings(rows):
         "number of rows, and every network was trained once, so a verdict is about these networks. Shape "
         "bias (Geirhos et al. 2019) is the share of decisions for the shape among those for shape or "
         "texture, where the two disagree. A texture counts as hidden if it is answered less often than "
-        "before and than 1.5 times "
-        "by chance.</p>" + table("Findings", titles, cells)
+        "before and than 1.5 times by chance.</p>" + table("Findings", titles, cells)
     )
 
 

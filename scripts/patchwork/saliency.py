@@ -6,11 +6,9 @@ its second head (1, counted from 0) and normalises the images as the evaluated m
 is chosen, and the backbone gets its own normalisation, so that all models see the same foreground.
 """
 
-import contextlib
-
 import torch
 
-from patchwork import grids, jobs
+from patchwork import grids, jobs, models, packed
 
 BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1
 
@@ -24,13 +22,12 @@ def ranks(model, data, compute, head, grid):
     """
     rows, columns = grids.parse(grid)
     device, dtype = model.mean.device, getattr(torch, compute["dtype"])
-    lower = dtype != torch.float32
     found = torch.empty(len(data.labels), rows, columns)
     with jobs.progress(total=len(found), unit="image", desc="saliency") as bar:
         for first in range(0, len(found), compute["batch_images"]):
             last = min(first + compute["batch_images"], len(found))
-            pixels = torch.from_numpy(data.read(first, last)).to(device).float().div_(255)
-            with torch.autocast(device.type, dtype) if lower else contextlib.nullcontext():
+            pixels = packed.pixels(data, first, last, device)
+            with models.autocast(device, dtype):
                 attended = mass(model, pixels, head)
             if not attended.isfinite().all():
                 paths = f"{data.paths[first]} to {data.paths[last - 1]}"

@@ -101,7 +101,7 @@ def shape_problems(config, schema, lines):
 
 def name_problems(config, lines, perturbations, recipes):
     """Names that stand for nothing, levels out of range, entries that contradict themselves."""
-    datasets, models, known_runs = config["datasets"], config["models"], config.get("runs", {})
+    datasets, models, runs = config["datasets"], config["models"], config.get("runs", {})
     crafted_on = config.get("patches", {}).get("data")
     problems = []
 
@@ -136,8 +136,8 @@ def name_problems(config, lines, perturbations, recipes):
             problems.append(f"{lines.of(['studies', name, 'perturbations'])}: {NO_SALIENCY}")
     for name, entry in models.items():
         where = ["models", name]
-        if "run" in entry and entry["run"] not in known_runs:
-            problems.append(f"{lines.of([*where, 'run'])}: {unknown(entry['run'], known_runs)}")
+        if "run" in entry and entry["run"] not in runs:
+            problems.append(f"{lines.of([*where, 'run'])}: {unknown(entry['run'], runs)}")
         if "run" in entry and "weights" in entry:
             problems.append(f"{lines.of(where)} has `run` and `weights`: its weights come from one of them")
         if entry.get("weights") == "random" and "sha256" in entry:
@@ -147,12 +147,10 @@ def name_problems(config, lines, perturbations, recipes):
                 f"{lines.of([*where, 'weights'])} is a URL: give its `sha256`, so that it can be checked"
             )
     known_recipes = recipes | config.get("recipes", {})
-    problems += [
-        f"{lines.of(keys)}: {problem}" for keys, problem in entries.run_problems(config, known_recipes)
-    ]
-    problems += [f"{lines.of(keys)}: {problem}" for keys, problem in entries.stylizing_problems(config)]
+    found = [*entries.run_problems(config, known_recipes), *entries.stylizing_problems(config)]
+    problems += [f"{lines.of(keys)}: {problem}" for keys, problem in found]
     for name in sorted(asked_models):
-        run = known_runs.get(models[name].get("run"), {})
+        run = runs.get(models[name].get("run"), {})
         if "dino" in entries.resolve(run, known_recipes):
             problems.append(
                 f"{lines.of(['models', name])}: has learnt without labels and decides nothing: name it under "

@@ -1,6 +1,5 @@
 """The evaluation loop: one model on one dataset under every level and seed of one perturbation."""
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from patchwork import files, jobs, tables
+from patchwork import files, jobs, models, tables
 from patchwork.views import View
 
 # What a job that is killed may lose: a part is written each time that as many seconds have passed or as many
@@ -72,8 +71,7 @@ class Strip(View):
     @torch.inference_mode()
     def decide(self, seen):
         """Logits of images, float32 [N, classes]."""
-        lower = self.dtype != torch.float32
-        with torch.autocast(self.device.type, self.dtype) if lower else contextlib.nullcontext():
+        with models.autocast(self.device, self.dtype):
             return self.model(seen).float()
 
     def tokens(self, dropped):

@@ -115,10 +115,15 @@ def panels(chart, cells, title, columns=PANEL_COLUMNS):
     names = sorted(set(cells["panel"].to_pylist()), key=natural)
     return (
         chart.properties(width=WIDTH * PANEL_COLUMNS // columns, height=HEIGHT * PANEL_COLUMNS // columns)
-        .facet(facet=alt.Facet("panel:N", sort=names), columns=min(columns, max(1, len(names))))
+        .facet(**facets(names, columns))
         .resolve_axis(x="independent")
         .properties(title=alt.Title(title, subtitle=sampled(cells)))
     )
+
+
+def facets(names, columns=PANEL_COLUMNS):
+    """The arguments of `facet` for panels in this order, in as many columns as there are, or these."""
+    return {"facet": alt.Facet("panel:N", sort=names), "columns": min(columns, max(1, len(names)))}
 
 
 def rows(chart, cells, title):
@@ -126,7 +131,7 @@ def rows(chart, cells, title):
     names = list(dict.fromkeys(cells["panel"].to_pylist()))
     return (
         chart.properties(width=WIDTH, height=alt.Step(ROW_PIXELS, **{"for": "position"}))
-        .facet(facet=alt.Facet("panel:N", sort=names), columns=min(PANEL_COLUMNS, max(1, len(names))))
+        .facet(**facets(names))
         .resolve_axis(x="independent")
         .properties(title=alt.Title(title, subtitle=sampled(cells)))
     )

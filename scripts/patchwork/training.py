@@ -13,7 +13,7 @@ from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.utils import dispatch_clip_grad, unwrap_model
 
-from patchwork import checkpoints, dino, folders, jobs, loader, models, tasks
+from patchwork import checkpoints, dino, folders, jobs, loader, models, packed, tasks
 
 log = logging.getLogger(__name__)
 
@@ -102,35 +102,33 @@ class Training:
             raise ValueError(
                 f"images of run {name} are mixed in pairs: give it an even number of batch_images"
             )
-        loader.seed(name, "weights")
         self.labelled = "dino" not in recipe
+        loader.seed(name, "weights")
         entry = entry | {"options": entry.get("options", {}) | drop_path(recipe)}
         self.net = models.create(entry, len(self.classes)) if self.labelled else dino.backbone(entry)
         if initial:
             begin_from(self.net, *initial)
         self.model = models.Model(self.net, entry.get("size") and (entry["size"], entry["size"]))
         models.place(self.model, compute)
-        if teacher:
-            teacher = models.place(teacher(self.classes), compute)
-        cut = loader.transform(self.model.size, recipe)
-        fixed = self.labelled and recipe.get("augmentation") is None
-        opened = loader.Images(name, folder, self.classes, cut, images, fixed)
+        rows = folders.listing(folder, images)
         self.order = loader.Order(
-            name, len(opened), recipe["batch_images"], recipe.get("repeats", 1), rank(), processes()
+            name, len(rows), recipe["batch_images"], recipe.get("repeats", 1), rank(), processes()
         )
         self.steps = self.order.steps  # of an epoch
         if not self.steps:
             raise ValueError(
-                f"run {name} has {len(opened)} images, fewer than its batch_images: {recipe['batch_images']}"
+                f"run {name} has {len(rows)} images, fewer than its batch_images: {recipe['batch_images']}"
             )
         if self.labelled:
+            teacher = teacher and models.place(teacher(self.classes), compute)
             self.task = tasks.task(self.net, recipe, name, teacher)
+            transform, fixed = loader.transform(self.model.size, recipe), recipe.get("augmentation") is None
+            statistics = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
         else:
             self.task = dino.DinoTask(self.net, recipe["dino"], self.model.size, recipe["epochs"], self.steps)
+            transform, fixed, statistics = self.task.views, False, None
         self.task.to(self.device)
-        statistics = self.net.pretrained_cfg["mean"], self.net.pretrained_cfg["std"]
-        if not self.labelled:
-            opened.transform, statistics = self.task.views, None
+        opened = loader.Images(name, folder, rows, self.classes, transform, fixed)
         self.batches = loader.load(opened, self.order, self.device, workers, statistics)
         self.disturb = tasks.Disturbance(recipe, len(self.classes), self.device)
         self.optimizer = create_optimizer_v2(
@@ -261,7 +259,7 @@ class Training:
             some = [view[part] for view in images] if several else images[part]
             more_to_come = first + at_once < len(labels)
             with self.task.no_sync() if more_to_come else nullcontext():
-                with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+                with models.autocast(self.device, self.dtype):
                     result = self.task(some, targets[part])
                 share = len(labels[part]) / len(labels)
                 self.scaler.scale(result["loss"] * share).backward()
@@ -276,15 +274,13 @@ class Training:
             )
         done = self.steps_done()
         if not self.labelled:
-            self.task.before_step(done)
+            self.task.before_step()
         if clip := self.recipe.get("clip_gradient"):
             self.scaler.unscale_(self.optimizer)
             dispatch_clip_grad(self.task.get_clip_parameters(), clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.task.update_ema(step=done + 1)
-        if not self.labelled:
-            self.task.after_step(done)
         return summed(total, hits, device=self.device)
 
     def finish_epoch(self):
@@ -311,25 +307,21 @@ class Training:
     def score(self, held_out):
         """{"images": how many, "class": top-1, "shape": top-1 of a distillation token} on packed images."""
         net = unwrap_model(self.task.get_eval_model(ema=self.task.has_ema()))
-        heads = ["class", "shape"] if hasattr(net, "head_dist") else ["class"]
-        training = net.training
+        distilled, training = hasattr(net, "head_dist"), net.training
         net.eval()
-        hits = dict.fromkeys(heads, 0.0)
+        hits = {"class": 0.0} | ({"shape": 0.0} if distilled else {})
         total = len(held_out.labels)
         for first in range(rank() * EVALUATED_IMAGES, total, processes() * EVALUATED_IMAGES):
             last = min(first + EVALUATED_IMAGES, total)
-            pixels = torch.from_numpy(held_out.read(first, last)).to(self.device).float().div_(255)
             labels = torch.from_numpy(held_out.labels[first:last]).to(self.device)
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
-                prepared = self.model.prepare(pixels)
-                logits = {
-                    head: models.decide(net, prepared, head if len(heads) > 1 else None) for head in heads
-                }
-            for head in heads:
+            with models.autocast(self.device, self.dtype):
+                prepared = self.model.prepare(packed.pixels(held_out, first, last, self.device))
+                logits = models.heads(net, prepared) if distilled else {"class": net(prepared)}
+            for head in hits:
                 hits[head] += (logits[head].argmax(1) == labels).sum().item()
         net.train(training)
         found = summed(*hits.values(), device=self.device)
-        return {"images": total} | {head: hit / total for head, hit in zip(heads, found, strict=True)}
+        return {"images": total} | {head: hit / total for head, hit in zip(hits, found, strict=True)}
 
 
 def train_stage(output, last_epoch, origin, store, resume, threads, *arguments, **settings):

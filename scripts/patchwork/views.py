@@ -8,7 +8,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from patchwork import noise
+from patchwork import noise, packed
 
 
 class Batch:
@@ -54,7 +54,7 @@ class View:
 
     def batch(self, first, last):
         """Images first..last as a Batch."""
-        images = torch.from_numpy(self.data.read(first, last)).to(self.device).float().div_(255)
+        images = packed.pixels(self.data, first, last, self.device)
         labels = torch.from_numpy(self.data.labels[first:last]).to(self.device)
         rows = {n: torch.from_numpy(a[first:last].copy()).to(self.device) for n, a in self.arrays.items()}
         return Batch(images, labels, self.data.paths[first:last], rows)

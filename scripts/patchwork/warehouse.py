@@ -9,6 +9,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from patchwork import metrics
+
 STRIP = ["dataset", "model", "perturbation", "variant"]
 ASKED = pa.schema(
     [
@@ -43,21 +45,7 @@ TRAININGS = pa.schema(
         ("teacher", pa.string()),  # a model
     ]
 )
-EPOCHS = pa.schema(
-    [
-        ("run", pa.string()),
-        ("epoch", pa.int16()),
-        ("loss", pa.float32()),
-        ("top1", pa.float32()),  # on the images as trained on: augmented; null without labels
-        ("held_out_top1", pa.float32()),
-        ("held_out_shape_top1", pa.float32()),  # of the shape head; null for networks that have none
-        ("held_out_images", pa.int32()),
-        ("learning_rate", pa.float32()),
-        ("images_per_second", pa.float32()),
-        ("memory_mb", pa.float32()),
-        ("seconds", pa.float32()),
-    ]
-)
+EPOCHS = pa.schema([("run", pa.string()), *metrics.EPOCHS])
 SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, "level"])
 SHOWN_ROWS = 3
 
@@ -69,7 +57,7 @@ def build(
 
     given: files by what they are: predictions and indexes, lists of parquet files,
     .../dataset/model/perturbation/variant.parquet and .../dataset.parquet; foregrounds, parquet files of
-    foreground.SCORES, .../dataset/model.parquet; trainings, parquet files of EPOCHS but its run,
+    foreground.SCORES, .../dataset/model.parquet; trainings, parquet files of metrics.EPOCHS,
     .../run.parquet; published, a CSV of published numbers. asked: the strips that the config asks for,
     dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference: the model that
     others are compared with. saliency: the config's {model, head, grid}, or None. marts, checks: SQL.
