@@ -118,7 +118,7 @@ def report_origin():
         for strip in asked
     ]
     scores = [foreground_origin(strip["dataset"], strip["model"]) for strip in scored]
-    names = ("marts.sql", "checks.sql", "published.csv")
-    tables = [Path(HERE, "reports", name).read_text() for name in names]
+    sources = [*marts, "reports/checks.sql", "reports/published.csv"]
+    tables = [Path(HERE, source).read_text() for source in sources]
     trainings = [run_origin(run) for run in asked_runs]
     return digest([strips, scores, trainings, program("build_warehouse.py"), tables])

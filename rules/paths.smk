@@ -46,6 +46,8 @@ def patches(where):
     return PATCHES.format(perturbation=where["perturbation"], model=where["variant"])
 
 
+marts = sorted(f"reports/marts/{path.name}" for path in Path(HERE, "reports/marts").glob("*.sql"))
+
 # What a perturbation may need beside images: where it is, by wildcards or strip; None where a dataset lacks it.
 NEEDS = {
     "imagenet_c": imagenet_c,

@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SQL = (
+    [path.read_text() for path in sorted((ROOT / "reports/marts").glob("*.sql"))],
+    (ROOT / "reports/checks.sql").read_text(),
+)
 PERTURBATIONS = ROOT / "scripts/patchwork/perturbations"
 sys.path.insert(0, str(ROOT / "scripts"))
 

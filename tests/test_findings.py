@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
-from conftest import ROOT
+from conftest import ROOT, SQL
 from patchwork import foreground, page, tables, warehouse
 
 CLASSES = ["circle", "ring", "square", "star"]
@@ -86,9 +86,8 @@ class Results:
             "foregrounds": foregrounds,
         }
         given |= {"published": ROOT / "reports/published.csv", "trainings": epochs}
-        sql = [(ROOT / f"reports/{name}.sql").read_text() for name in ("marts", "checks")]
         reference = self.asked[0]["model"]
-        warehouse.build(path, given, self.asked, reference, None, *sql, 1, 500, trainings, stylized)
+        warehouse.build(path, given, self.asked, reference, None, *SQL, 1, 500, trainings, stylized)
         return path
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest, norm, ttest_rel
 
-from conftest import ROOT
+from conftest import ROOT, SQL
 from patchwork import tables, warehouse
 
 IMAGES, CLASSES, SEEDS = 40, 5, [0, 1, 2]
@@ -107,7 +107,6 @@ class Study:
         studies = [self, *beside]
         files, indexes = zip(*(study.write() for study in studies), strict=True)
         path = self.folder / "warehouse.duckdb"
-        marts, checks = ((ROOT / f"reports/{name}.sql").read_text() for name in ("marts", "checks"))
         published = self.published or ROOT / "reports/published.csv"
         given = {
             "predictions": [file for some in files for file in some],
@@ -116,7 +115,7 @@ class Study:
         }
         given |= {"published": published, "trainings": epochs}
         asked = [strip for study in studies for strip in study.asked], self.reference, saliency
-        warehouse.build(path, given, *asked, marts, checks, threads=2, memory_mb=500, **trained)
+        warehouse.build(path, given, *asked, *SQL, threads=2, memory_mb=500, **trained)
         return path
 
 

@@ -60,10 +60,10 @@ def build(
     foreground.SCORES, .../dataset/model.parquet; trainings, parquet files of metrics.EPOCHS,
     .../run.parquet; published, a CSV of published numbers. asked: the strips that the config asks for,
     dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference: the model that
-    others are compared with. saliency: the config's {model, head, grid}, or None. marts, checks: SQL.
-    trainings: of models that were trained here, dicts of TRAININGS. stylized: datasets that were stylized
-    from others, dicts of STYLIZED. Raises ValueError with the comment of the first check that finds
-    something.
+    others are compared with. saliency: the config's {model, head, grid}, or None. marts: SQL texts
+    in their order; checks: one. trainings: of models that were trained here, dicts of TRAININGS. stylized:
+    datasets that were stylized from others, dicts of STYLIZED. Raises ValueError with the comment of the
+    first check that finds something.
     """
     with duckdb.connect(path) as db:
         # Some memory is used beside DuckDB's own: Arrow tables, the reading of parquet footers.
@@ -103,7 +103,8 @@ def build(
         db.executemany(
             "INSERT INTO computations VALUES (?)", [[words] for words in computations(given["predictions"])]
         )
-        db.execute(marts)
+        for text in marts:
+            db.execute(text)
         for meaning, query in statements(checks):
             check(db, meaning, query)
 

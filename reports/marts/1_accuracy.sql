@@ -1,0 +1,250 @@
+-- The parquet files stay the only copy of predictions and indexes: two views read the lists of files in the
+-- variables of their names (no glob, so no stale file joins in). The rest are tables, and what figures read.
+-- Given: asked (dataset, model, perturbation, variant, family, model_family, level, seed, clean), a row for
+-- each cell that the config asks for; clean is true for the first level of a strip, which changes nothing.
+-- And outputs (dataset, outputs), how many classes a model of it tells apart; stylized (dataset, content,
+-- stylizer), which datasets were made of which; trainings, of the models that were trained here, and epochs, how
+-- their runs went; and the variable `reference`, the model that the others are compared with.
+
+CREATE VIEW predictions AS
+SELECT
+    split_part(filename, '/', -4) AS dataset,
+    split_part(filename, '/', -3) AS model,
+    split_part(filename, '/', -2) AS perturbation,
+    regexp_extract(filename, '([^/]+)\.parquet$', 1) AS variant,
+    * EXCLUDE (filename)
+FROM read_parquet(getvariable('predictions'), filename = true);
+
+CREATE VIEW images AS
+SELECT regexp_extract(filename, '([^/]+)\.parquet$', 1) AS dataset, * EXCLUDE (filename)
+FROM read_parquet(getvariable('indexes'), filename = true, union_by_name = true)
+-- Few datasets tell what the texture of an image stands for; the column is there for all.
+UNION ALL BY NAME SELECT NULL::VARCHAR AS texture_class WHERE false;
+
+-- 95 % Wilson interval of a share p of n images.
+CREATE MACRO wilson(p, n, side) AS (
+    (p + 3.841458820694124::DOUBLE / (2 * n)
+        + side * 1.959963984540054::DOUBLE * sqrt(p * (1 - p) / n + 3.841458820694124::DOUBLE / (4.0 * n * n)))
+    / (1 + 3.841458820694124::DOUBLE / n)
+);
+CREATE MACRO wilson_low(p, n) AS greatest(0, wilson(p, n, -1));
+CREATE MACRO wilson_high(p, n) AS least(1, wilson(p, n, 1));
+
+-- A variant in words: '8x8 grid, mean', 'zero, 50 %', 'gaussian noise'; nothing where there is but one. Those of
+-- adversarial patches are names of models.
+CREATE MACRO in_words(perturbation, variant) AS CASE
+    WHEN variant = 'plain' THEN NULL
+    WHEN perturbation LIKE 'adversarial_patch%' THEN variant
+    WHEN variant SIMILAR TO '(\d+x\d+|zero|mask)(_.*)?' THEN regexp_replace(
+        replace(regexp_replace(variant, '(\d+x\d+)', '\1 grid'), '_', ', '), '(, \d+)$', '\1 %'
+    )
+    ELSE replace(variant, '_', ' ')
+END;
+
+-- Whether two models can be compared under a perturbation: not if a patch was crafted on one of them, or lies
+-- elsewhere for each.
+CREATE MACRO comparable(perturbation, variant, model, other) AS
+    perturbation <> 'adversarial_patch_aligned'
+    AND NOT (perturbation = 'adversarial_patch' AND variant IN (model, other));
+
+-- 95 % interval of a mean difference of paired shares over n images, from the sum and the sum of squares of the
+-- differences: the adjusted Wald interval of Bonett and Price (Journal of Educational and Behavioral
+-- Statistics, 2012), which has a width even where no image tells the two apart.
+CREATE MACRO paired(total, squares, n, side) AS (
+    total / (n + 2)
+        + side * 1.959963984540054::DOUBLE * sqrt(((squares + 2) / (n + 2) - (total / (n + 2)) ** 2) / (n + 2))
+);
+
+-- What there is to see. Chance is what always naming the most frequent class would score: 1 / classes if all
+-- are equally frequent.
+CREATE TABLE datasets AS
+WITH
+    labels AS (SELECT dataset, label, count(*) AS images FROM images WHERE image IS NOT NULL GROUP BY ALL)
+SELECT
+    dataset,
+    sum(images)::BIGINT AS images,
+    count(*) AS classes,
+    max(images) / sum(images) AS chance
+FROM labels
+GROUP BY dataset
+ORDER BY dataset;
+
+-- Files that were left out, and why.
+CREATE TABLE skipped AS
+SELECT dataset, path, problem FROM images WHERE image IS NULL ORDER BY ALL;
+
+-- Accuracy of every cell.
+CREATE TABLE cells AS
+SELECT
+    dataset, model, perturbation, variant, level, seed,
+    avg((rank = 0)::INT) AS top1,
+    avg((rank < 5)::INT) AS top5,
+    avg(lost) AS lost,
+    avg(tokens_lost) AS tokens_lost,
+    avg(tokens_cut) AS tokens_cut,
+    count(*) AS decisions,
+    count(DISTINCT image) AS images
+FROM predictions
+GROUP BY ALL
+ORDER BY ALL;
+
+-- What the models decide differently from the reference: on the very same images, perturbed by the very same
+-- random numbers. The share of right decisions of each image, over the seeds, is compared image by image.
+CREATE TABLE hits AS
+SELECT dataset, model, perturbation, variant, level, image, avg((rank = 0)::INT) AS hit
+FROM predictions
+GROUP BY ALL;
+
+CREATE TABLE differences AS
+WITH
+    pairs AS (
+        SELECT dataset, hits.model, perturbation, variant, level, hits.hit - other.hit AS apart
+        FROM hits
+        JOIN hits AS other USING (dataset, perturbation, variant, level, image)
+        WHERE
+            other.model = getvariable('reference') AND hits.model <> other.model
+            AND comparable(perturbation, variant, hits.model, other.model)
+    )
+SELECT
+    dataset, model, perturbation, variant, level,
+    avg(apart) AS difference,
+    greatest(-1, paired(sum(apart), sum(apart ** 2), count(*), -1)) AS difference_low,
+    least(1, paired(sum(apart), sum(apart ** 2), count(*), 1)) AS difference_high
+FROM pairs
+GROUP BY ALL;
+
+-- Top-1 of every level of every strip. Images are what was sampled, so intervals are over images; seeds
+-- only average, and their spread stands apart.
+CREATE TABLE measured AS
+WITH
+    levels AS (
+        SELECT
+            dataset, model, perturbation, variant, level,
+            avg(top1) AS top1,
+            avg(top5) AS top5,
+            stddev_samp(top1) AS seed_spread,
+            avg(lost) AS lost,
+            avg(tokens_lost) AS tokens_lost,
+            avg(tokens_cut) AS tokens_cut,
+            max(images) AS images,
+            count(*) AS seeds
+        FROM cells
+        GROUP BY ALL
+    ),
+    strips AS (SELECT DISTINCT * EXCLUDE (seed) FROM asked),
+    names AS (SELECT family, count(DISTINCT perturbation) AS perturbations FROM asked GROUP BY family)
+SELECT
+    dataset, model, model_family, family, perturbation, variant,
+    round(level::DOUBLE, 6) AS level,
+    clean, top1,
+    wilson_low(top1, levels.images) AS low,
+    wilson_high(top1, levels.images) AS high,
+    top5, seed_spread,
+    top1 / nullif(max(top1) FILTER (clean) OVER strip, 0) AS relative,
+    lost, tokens_lost, tokens_cut, levels.images, seeds, chance,
+    difference, difference_low, difference_high,
+    -- The title of a panel: 'shapes · 8x8 grid', with the perturbation if its family has several.
+    concat_ws(
+        ' · ',
+        dataset,
+        CASE WHEN perturbations > 1 THEN replace(perturbation, '_', ' ') END,
+        in_words(perturbation, variant)
+    ) AS panel,
+    -- The place of a model among all of the run, so that its colour is the same in every figure.
+    dense_rank() OVER (ORDER BY model_family, model) - 1 AS place
+FROM levels
+JOIN strips USING (dataset, model, perturbation, variant, level)
+JOIN names USING (family)
+JOIN datasets USING (dataset)
+LEFT JOIN differences USING (dataset, model, perturbation, variant, level)
+WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
+ORDER BY dataset, model, perturbation, variant, level;
+
+-- The place of every model, so that its colour is the same in every figure; those that were not evaluated come
+-- after those that were.
+CREATE TABLE places AS
+WITH
+    evaluated AS (SELECT DISTINCT model, place FROM measured),
+    others AS (SELECT model FROM trainings UNION SELECT model FROM foreground EXCEPT SELECT model FROM evaluated)
+FROM evaluated
+UNION ALL
+SELECT model, (SELECT coalesce(max(place), -1) FROM evaluated) + row_number() OVER (ORDER BY model)
+FROM others;
+
+-- What curves are drawn of. A strip of the clean level alone has none: it has no other, or all others were
+-- refused for the model.
+CREATE TABLE accuracy AS
+FROM measured
+QUALIFY count(*) OVER (PARTITION BY dataset, model, perturbation, variant) > 1
+ORDER BY dataset, model, perturbation, variant, level;
+
+-- What the models know before anything is taken away; each of their strips has it.
+CREATE TABLE models AS
+SELECT
+    model, model_family, dataset,
+    any_value(top1) AS top1,
+    any_value(low) AS low,
+    any_value(high) AS high,
+    any_value(images) AS images,
+    any_value(chance) AS chance,
+    CASE
+        WHEN any_value(low) > any_value(chance) THEN 'above'
+        WHEN any_value(high) < any_value(chance) THEN 'below'
+        ELSE 'not told apart'
+    END AS against_chance,
+    (dataset, model) IN (SELECT (dataset, model) FROM accuracy) AS perturbed
+FROM measured
+WHERE clean
+GROUP BY model, model_family, dataset
+ORDER BY dataset, model_family, model;
+
+-- The same differences, averaged over all levels of a strip but the clean one.
+CREATE TABLE comparisons AS
+WITH
+    touched AS (
+        SELECT dataset, model, perturbation, variant, image, avg(hit) AS hit, count(*) AS levels
+        FROM hits
+        JOIN (SELECT DISTINCT * EXCLUDE (seed) FROM asked WHERE NOT clean)
+            USING (dataset, model, perturbation, variant, level)
+        GROUP BY ALL
+    ),
+    pairs AS (
+        SELECT dataset, touched.model, perturbation, variant, other.model AS reference, touched.hit - other.hit AS apart
+        FROM touched
+        JOIN touched AS other USING (dataset, perturbation, variant, image, levels)
+        WHERE
+            other.model = getvariable('reference') AND touched.model <> other.model
+            AND comparable(perturbation, variant, touched.model, other.model)
+    ),
+    looks AS (SELECT DISTINCT dataset, model, perturbation, variant, model_family, family, place FROM accuracy)
+SELECT
+    dataset, model, model_family, family, perturbation, variant, reference, place,
+    concat_ws(' · ', dataset, replace(perturbation, '_', ' '), in_words(perturbation, variant)) AS panel,
+    avg(apart) AS difference,
+    greatest(-1, paired(sum(apart), sum(apart ** 2), count(*), -1)) AS low,
+    least(1, paired(sum(apart), sum(apart ** 2), count(*), 1)) AS high,
+    count(*) AS images
+FROM pairs
+JOIN looks USING (dataset, model, perturbation, variant)
+GROUP BY ALL
+ORDER BY ALL;
+
+-- What a patch does to the model that it was crafted on (white box) and to others (transfer), and what noise of
+-- its size does; `fall` is in points of accuracy, against the untouched images.
+CREATE TABLE patch_transfer AS
+SELECT
+    dataset, perturbation,
+    CASE WHEN perturbation LIKE '%\_aligned' ESCAPE '\' THEN 'aligned to tokens' ELSE 'any place' END AS lies,
+    CASE perturbation WHEN 'noise_patch' THEN '(noise)' ELSE variant END AS crafted_on,
+    model,
+    variant = model AS white_box,
+    level, clean, top1, low, high, seed_spread,
+    100 * (any_value(top1) FILTER (clean) OVER strip - top1) AS fall,
+    images, seeds, chance, model_family, place
+FROM accuracy
+WHERE family = 'patch'
+WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
+ORDER BY dataset, perturbation, crafted_on, model, level;
+
+-- Numbers that others have published, with where they stand. Some values are no numbers.
+CREATE TABLE published AS FROM read_csv(getvariable('published'), all_varchar = true);

@@ -1,0 +1,194 @@
+-- '0.62 (0.58 to 0.66)': a share and its interval.
+CREATE MACRO in_numbers(share, low, high) AS format('{:.2f} ({:.2f} to {:.2f})', share, low, high);
+
+-- Is a share above another? Only intervals that do not touch answer.
+CREATE MACRO is_above(low, high, other_low, other_high) AS CASE
+    WHEN low > other_high THEN 'yes' WHEN high < other_low THEN 'no' ELSE 'cannot tell'
+END;
+
+-- Is a texture hidden by stylizing? It is if it is answered less often than 1.5 times by chance, and more often
+-- before.
+CREATE MACRO is_hidden(low, high, low_before, chance) AS CASE
+    WHEN low > 1.5 * chance THEN 'no'
+    WHEN high < 1.5 * chance AND high < low_before THEN 'yes'
+    ELSE 'cannot tell'
+END;
+
+-- What the trainings show, a row for each statement and what it is about.
+CREATE TABLE findings AS
+WITH
+    biases AS (
+        SELECT *, in_numbers(shape_bias, low, high) AS told
+        FROM shape_bias
+        WHERE decided > 0 AND NOT of_stylized_images
+    ),
+    -- The same network, trained in the same way once on images and once on what was stylized of them.
+    raised AS (
+        SELECT
+            1 AS place,
+            'Training on stylized images raises the shape bias' AS claim,
+            format('{} against {} on {}', s.model, n.model, s.dataset) AS about,
+            is_above(s.low, s.high, n.low, n.high) AS verdict,
+            format('{} against {}; {} and {} decided images', s.told, n.told, s.decided, n.decided) AS numbers
+        FROM trainings AS stylized_training
+        JOIN trainings AS natural_training
+            ON natural_training.data = stylized_training.content
+            AND natural_training.architecture = stylized_training.architecture
+            AND natural_training.settings = stylized_training.settings
+            AND natural_training.head IS NOT DISTINCT FROM stylized_training.head
+        JOIN biases AS s ON s.model = stylized_training.model
+        JOIN biases AS n ON n.model = natural_training.model AND n.dataset = s.dataset
+        WHERE stylized_training.teacher IS NULL AND natural_training.teacher IS NULL
+    ),
+    distilled AS (
+        SELECT
+            b.dataset, run, architecture, settings, data, trainings.teacher, trainings.head,
+            b.model, b.shape_bias, b.low, b.high, b.decided, b.told,
+            t.shape_bias AS teacher_bias, t.low AS teacher_low, t.high AS teacher_high, t.told AS teacher_told
+        FROM trainings
+        JOIN biases AS b USING (model)
+        JOIN biases AS t ON t.model = trainings.teacher AND t.dataset = b.dataset
+    ),
+    between_both AS (
+        SELECT
+            2 AS place,
+            'The shape token lies between the class token and the teacher' AS claim,
+            format('{} between {} and {} on {}', s.model, c.model, s.teacher, dataset) AS about,
+            CASE
+                WHEN s.low > c.high AND s.high < s.teacher_low THEN 'yes'
+                WHEN s.high < c.low OR s.low > s.teacher_high THEN 'no'
+                ELSE 'cannot tell'
+            END AS verdict,
+            format(
+                'class {}, shape {}, teacher {}; {} and {} decided images of the tokens',
+                c.told, s.told, s.teacher_told, c.decided, s.decided
+            ) AS numbers
+        FROM distilled AS s
+        JOIN distilled AS c USING (dataset, run)
+        WHERE s.head = 'shape' AND c.head = 'class'
+    ),
+    -- Two teachers of the same student, the one with the higher shape bias first.
+    passed_on AS (
+        SELECT
+            3 AS place,
+            'The teacher with the higher shape bias gives the shape token the higher one' AS claim,
+            format('{} taught by {} against {} by {} on {}', m.model, m.teacher, l.model, l.teacher, dataset)
+                AS about,
+            CASE
+                WHEN m.teacher_low > l.teacher_high THEN is_above(m.low, m.high, l.low, l.high)
+                ELSE 'cannot tell'
+            END AS verdict,
+            format(
+                '{} against {}; teachers {} against {}; {} and {} decided images of the tokens',
+                m.told, l.told, m.teacher_told, l.teacher_told, m.decided, l.decided
+            ) AS numbers
+        FROM distilled AS m
+        JOIN distilled AS l USING (dataset, architecture, settings, data, head)
+        WHERE
+            head = 'shape'
+            AND (m.teacher_bias, m.teacher) > (l.teacher_bias, l.teacher)
+    ),
+    -- Of models that answer for the texture before.
+    hidden AS (
+        SELECT
+            4 AS place,
+            'Stylizing hides the texture' AS claim,
+            format('{} on {}, which was stylized from {}', s.model, s.dataset, n.dataset) AS about,
+            is_hidden(s.texture_low, s.texture_high, n.texture_low, s.chance) AS verdict,
+            format(
+                'texture answered {} against {} before; {} and {} images; chance is {:.2f}',
+                in_numbers(s.texture_share, s.texture_low, s.texture_high),
+                in_numbers(n.texture_share, n.texture_low, n.texture_high),
+                s.images, n.images, s.chance
+            ) AS numbers
+        FROM shape_bias AS s
+        JOIN stylized USING (dataset)
+        JOIN shape_bias AS n ON n.dataset = stylized.content AND n.model = s.model
+        JOIN trainings ON trainings.model = s.model
+        WHERE NOT trainings.stylized AND trainings.teacher IS NULL AND n.texture_low > 1.5 * n.chance
+    ),
+    -- A dataset is labelled by texture if what its textures stand for is none of its classes.
+    labels AS (
+        SELECT dataset, coalesce(NOT bool_or(list_contains(names, texture_class)), false) AS are_textures
+        FROM images
+        JOIN (SELECT dataset, list(DISTINCT class_name) AS names FROM images GROUP BY dataset) USING (dataset)
+        GROUP BY dataset
+    ),
+    scores AS (
+        SELECT
+            models.dataset, models.model, top1, low, high, images, chance, in_numbers(top1, low, high) AS told,
+            stylized.content, trainings.* EXCLUDE (model, stylized, content), trainings.content AS data_content
+        FROM models
+        JOIN stylized USING (dataset)
+        JOIN trainings USING (model)
+        WHERE trainings.stylized AND trainings.teacher IS NULL AND dataset <> data
+    ),
+    -- The same network learns the textures of images, but not of what was stylized of them.
+    unlearnable AS (
+        SELECT
+            5 AS place,
+            'Stylizing hides the texture even from a network that learns to name it' AS claim,
+            format('{} on {}, against {} on {}', s.model, s.dataset, n.model, n.dataset) AS about,
+            is_hidden(s.low, s.high, n.low, s.chance) AS verdict,
+            format(
+                'texture named {} against {} before; {} and {} images; chance is {:.2f}',
+                s.told, in_numbers(n.top1, n.low, n.high), s.images, n.images, s.chance
+            ) AS numbers
+        FROM scores AS s
+        JOIN labels ON labels.dataset = s.dataset AND are_textures
+        JOIN trainings AS natural_training
+            ON natural_training.data = data_content
+            AND natural_training.architecture = s.architecture
+            AND natural_training.settings = s.settings
+            AND natural_training.teacher IS NULL
+        JOIN models AS n ON n.model = natural_training.model AND n.dataset = s.content
+    ),
+    readable AS (
+        SELECT
+            6 AS place,
+            'Stylized images still tell the shape' AS claim,
+            format('{} on {}', model, dataset) AS about,
+            is_above(low, high, chance, chance) AS verdict,
+            format('top-1 {} of {} images; chance is {:.2f}', told, images, chance) AS numbers
+        FROM scores
+        ANTI JOIN (FROM labels WHERE are_textures) USING (dataset)
+    ),
+    -- The Jaccard index of attention and true mask, a mean over the shares of attention, image by image.
+    attended AS (
+        SELECT
+            dataset, model,
+            avg(jaccard) AS jaccard,
+            avg(random) AS random,
+            avg(jaccard) - avg(random) AS apart,
+            1.959963984540054 * coalesce(stddev_samp(jaccard - random), 0) / sqrt(count(*)) AS margin,
+            count(*) AS images
+        FROM (
+            SELECT dataset, model, image, avg(jaccard) AS jaccard, avg(random) AS random
+            FROM foreground
+            GROUP BY ALL
+        )
+        GROUP BY ALL
+    ),
+    foregrounds AS (
+        SELECT
+            7 AS place,
+            'The class token attends to the object more than as many random patches' AS claim,
+            format('{} on {}', model, dataset) AS about,
+            is_above(apart - margin, apart + margin, 0, 0) AS verdict,
+            format(
+                'Jaccard index {:.2f} against {:.2f}, difference {}; {} images',
+                jaccard, random, in_numbers(apart, apart - margin, apart + margin), images
+            ) AS numbers
+        FROM attended
+    )
+SELECT claim, about, verdict, numbers
+FROM (
+    FROM raised
+    UNION ALL FROM between_both
+    UNION ALL FROM passed_on
+    UNION ALL FROM hidden
+    UNION ALL FROM unlearnable
+    UNION ALL FROM readable
+    UNION ALL FROM foregrounds
+)
+ORDER BY place, about;
