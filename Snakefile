@@ -1,7 +1,7 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
 Read rules/ in the order included here: what there is and what is asked (common, paths, origins, trainings,
-stylized, planning), then data, training, stylizing, evaluation, report.
+stylized, measured, planning), then data, training, stylizing, evaluation, measures, report.
 """
 
 from snakemake.utils import min_version
@@ -17,11 +17,13 @@ include: "rules/paths.smk"
 include: "rules/origins.smk"
 include: "rules/trainings.smk"
 include: "rules/stylized.smk"
+include: "rules/measured.smk"
 include: "rules/planning.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/stylize.smk"
 include: "rules/evaluate.smk"
+include: "rules/measure.smk"
 include: "rules/report.smk"
 
 

@@ -23,13 +23,9 @@ try:
     perturbations = variants(
         catalogue(f"{HERE}/scripts/patchwork/perturbations"), list(config.get("models", {}))
     )
-    settings.check(
-        config,
-        yaml.safe_load(Path(HERE, "rules/config.schema.yaml").read_text()),
-        CONFIG_FILES,
-        perturbations,
-        RECIPES,
-    )
+    measures = catalogue(f"{HERE}/scripts/patchwork/measures")
+    schema = yaml.safe_load(Path(HERE, "rules/config.schema.yaml").read_text())
+    settings.check(config, schema, CONFIG_FILES, perturbations, measures, RECIPES)
 except ValueError as error:
     raise WorkflowError(str(error))
 validate(config, "config.schema.yaml")  # fills in the defaults
@@ -43,9 +39,12 @@ for entry in map(datasets.get, stylized):
     entry.update({"alpha": 1, "shards": 1, **entries.inherited(entry, datasets)} | entry)
 compute, seeds = config["compute"], [int(seed) for seed in config["seeds"]]  # 1.0 is a whole number to YAML
 asked = settings.asked(config, perturbations)
-families = {strip["family"] for strip in asked} | {
-    "training" for strip in asked if "run" in models[strip["model"]]
-}
+asked_measures = settings.asked_measures(config, measures)
+families = (
+    {strip["family"] for strip in asked}
+    | {"training" for strip in asked if "run" in models[strip["model"]]}
+    | {each["measure"] for each in asked_measures}
+)
 figures = {
     name: figure
     for name, figure in sorted(
@@ -54,7 +53,9 @@ figures = {
     if figure.get("family", "all") in families | {"all"}
 }
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
-reference = config.get("reference", next(name for name in models if any(s["model"] == name for s in asked)))
+reference = config.get(
+    "reference", next((name for name in models if any(s["model"] == name for s in asked)), None)
+)
 
 
 def perturbation(where):
@@ -85,10 +86,10 @@ crafting = [config["patches"]["data"]] if attacks else []
 needed = entries.needed(
     config,
     [
-        *(("models", strip["model"]) for strip in asked),
+        *(("models", each["model"]) for each in asked + asked_measures),
         *(("models", attack["variant"]) for attack in attacks),
         *(("models", model) for model in salient_models),
-        *(("datasets", strip["dataset"]) for strip in asked),
+        *(("datasets", each["dataset"]) for each in asked + asked_measures),
         *(("datasets", dataset) for dataset in crafting),
     ],
 )
@@ -108,6 +109,7 @@ wildcard_constraints:
     shards=r"\d+",
     perturbation="[a-z0-9_]+",
     variant="[a-z0-9_]+",
+    measure="|".join(measures),
     figure="[a-z0-9_]+",
     epoch=r"\d+",
 

@@ -120,5 +120,6 @@ def report_origin():
     scores = [foreground_origin(strip["dataset"], strip["model"]) for strip in scored]
     sources = [*marts, "reports/checks.sql", "reports/published.csv"]
     tables = [Path(HERE, source).read_text() for source in sources]
+    measured = [measure_origin(e["dataset"], e["model"], e["measure"]) for e in asked_measures]
     trainings = [run_origin(run) for run in asked_runs]
-    return digest([strips, scores, trainings, program("build_warehouse.py"), tables])
+    return digest([strips, scores, measured, trainings, program("build_warehouse.py"), tables])

@@ -15,6 +15,9 @@ STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
+packed = asked + [
+    each for each in asked_measures if "masks" not in measures[each["measure"]].get("needs", [])
+]
 foregrounds = paths("results/foreground/{dataset}/{model}.parquet", scored)
 sheets = {}  # a sheet, and the strips that it is of; a single level shows nothing but images
 for strip in (strip for strip in asked if len(strip["levels"]) > 1):
@@ -86,8 +89,8 @@ def everything():
         *(image_folder(dataset) for dataset in asked_folders),
         *(STYLIZER.format(stylizer=stylizer) for stylizer in asked_stylizers),
         *stylized_sheets,
-        *paths("results/images/{dataset}.npy"),
-        *paths("results/images/{dataset}.parquet"),
+        *paths("results/images/{dataset}.npy", packed),
+        *paths("results/images/{dataset}.parquet", packed),
         *(patch_images(kind) for kind in ("npy", "parquet") if crafting),
         *(checkpoints(run)[-1] for run in asked_runs),
         *(f"results/trainings/{run}.parquet" for run in asked_runs),
@@ -96,6 +99,8 @@ def everything():
         *foregrounds,
         *paths(STRIP),
         *sheets,
+        *paths(MEASURED, asked_measures),
+        *pictures,
         "results/warehouse.duckdb",
         *(f"results/figures/{figure}.json" for figure in figures),
     ]

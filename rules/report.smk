@@ -2,7 +2,8 @@ rule build_warehouse:
     """One DuckDB file: views of the parquet files, marts for the figures, checks that must find nothing."""
     input:
         predictions=paths(STRIP),
-        indexes=paths("results/images/{dataset}.parquet"),
+        indexes=paths("results/images/{dataset}.parquet", packed),
+        measures=paths(MEASURED, asked_measures),
         foregrounds=foregrounds,
         trainings=expand("results/trainings/{run}.parquet", run=asked_runs),
         published=here("reports/published.csv"),
@@ -27,6 +28,8 @@ rule build_warehouse:
         reference=reference,
         trainings=[training_facts(name) for name in asked_models if "run" in models[name]],
         stylized=stylized_facts(),
+        measures=[each | {"file": MEASURED.format(**each)} for each in asked_measures],
+        columns={name: measure["columns"] for name, measure in measures.items()},
     script:
         "../scripts/build_warehouse.py"
 
@@ -63,6 +66,7 @@ rule write_report:
         warehouse="results/warehouse.duckdb",
         specs=expand("results/figures/{figure}.json", figure=figures),
         sheets=[*sheets],
+        examples=[*pictures],
         stylized=stylized_sheets,
         page=here("reports/page.html"),
     output:
@@ -78,6 +82,7 @@ rule write_report:
         origin=report_origin(),
         captions={name: figure["doc"] for name, figure in figures.items()},
         sheets=[sheet_facts(strips[0]) for strips in sheets.values()],
+        examples=[picture_facts(shown) for shown in pictures.values()],
         stylized={dataset: facts(datasets[dataset]) for dataset in asked_stylized},
         settings=config,
     script:

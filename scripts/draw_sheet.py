@@ -21,4 +21,4 @@ candidates = {
 name, model = sheets.first_that_can(view, params.levels, candidates)
 picture = sheets.sheet(view, params.levels, params.seed, model)
 with files.whole(snakemake.output[0]) as path:
-    sheets.save(path, picture, name)
+    sheets.save(path, picture, model=name)

@@ -13,8 +13,9 @@ figures = [
     (name, text, spec) for (name, text), spec in zip(params.captions.items(), given.specs, strict=True)
 ]
 sheets = list(zip(params.sheets, given.sheets, strict=True))
+examples = list(zip(params.examples, given.examples, strict=True))
 stylized = [(*told, path) for told, path in zip(params.stylized.items(), given.stylized, strict=True)]
 template = Path(given.page).read_text(encoding="utf-8")
-text = page.page(template, given.warehouse, figures, sheets, stylized, params.settings)
+text = page.page(template, given.warehouse, figures, sheets, examples, stylized, params.settings)
 with files.whole(snakemake.output[0]) as path:
     path.write_text(text, encoding="utf-8")

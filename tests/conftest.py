@@ -17,6 +17,11 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import pytest
 
+from patchwork.catalogue import catalogue
+
+MEASURES = catalogue(ROOT / "scripts/patchwork/measures")
+COLUMNS = {name: measure["columns"] for name, measure in MEASURES.items()}
+
 
 class Project:
     """A copy of the workflow with a config of its own, in which Snakemake runs."""

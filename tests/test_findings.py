@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
-from conftest import ROOT, SQL
+from conftest import COLUMNS, ROOT, SQL
 from patchwork import foreground, page, tables, warehouse
 
 CLASSES = ["circle", "ring", "square", "star"]
@@ -87,7 +87,9 @@ class Results:
         }
         given |= {"published": ROOT / "reports/published.csv", "trainings": epochs}
         reference = self.asked[0]["model"]
-        warehouse.build(path, given, self.asked, reference, None, *SQL, 1, 500, trainings, stylized)
+        warehouse.build(
+            path, given, self.asked, reference, None, *SQL, 1, 500, trainings, stylized, columns=COLUMNS
+        )
         return path
 
 
@@ -431,7 +433,7 @@ def test_findings_stand_on_the_page_in_words(results):
     shown = page.findings(rows(path, "FROM findings"))
     assert f"<td>{RAISED}</td><td>&lt;vit_sin&gt; against vit on conflict</td><td>yes</td>" in shown
     template = (ROOT / "reports/page.html").read_text()
-    text = page.page(template, path, [], [], [], {"seeds": [0]})
+    text = page.page(template, path, [], [], [], [], {"seeds": [0]})
     assert text.index('id="findings"') < text.index('id="models"') and shown in text
 
 

@@ -15,7 +15,7 @@ import pytest
 import vl_convert
 from PIL import Image
 
-from conftest import PERTURBATIONS, ROOT
+from conftest import COLUMNS, PERTURBATIONS, ROOT
 from patchwork import page, theme, warehouse
 from patchwork.catalogue import catalogue
 from test_warehouse import CLASSES, IMAGES, Study
@@ -32,7 +32,17 @@ STRIPS = {
     for name, entry in catalogue(PERTURBATIONS).items()
 }
 STRIPS |= {("corrupt", name): ("corruption", [0, 1, 5]) for name in ("snow", "fog", "saturate")}
+# Rows of every measure, so that its figures have something to show.
+MEASURED = {
+    "token_similarity": {
+        "image": [0, 1, 0, 1],
+        "block": [1, 1, 2, 2],
+        "cosine": [0.9, 0.8, 0.5, 0.4],
+        "cosine_before_norm": [0.9, 0.7, 0.6, 0.4],
+    },
+}
 WORDS = {
+    "token_similarity": ("shapes: 2 images", "vit", "before it", "cosine of class and shape token"),
     "foreground": (
         "shapes: 40 images with a mask",
         "vit",
@@ -74,6 +84,15 @@ def path(tmp_path_factory):
     rows = rows.set_column(rows.column_names.index("held_out_images"), "held_out_images", [[40, 40]])
     pq.write_table(rows, folder / "a run.parquet")
     pq.write_table(rows, folder / "another.parquet")
+    measures = []
+    for name, values in MEASURED.items():
+        file = folder / f"shapes/vit/{name}.parquet"
+        file.parent.mkdir(exist_ok=True)
+        fields = {column: pa.type_for_alias(kind) for column, kind in COLUMNS[name].items()}
+        pq.write_table(pa.table(values, pa.schema(fields)), file)
+        measures.append(
+            {"dataset": "shapes", "model": "vit", "measure": name, "model_family": "vit", "file": file}
+        )
     training = {"recipe": "slow", "data": "train", "architecture": "a"}
     trainings = [training | {"model": "vit", "run": "a run"}, training | {"model": "dino", "run": "another"}]
     return study.build(
@@ -82,6 +101,7 @@ def path(tmp_path_factory):
         beside=[whole],
         epochs=[folder / "a run.parquet", folder / "another.parquet"],
         trainings=trainings,
+        measures=measures,
     )
 
 
@@ -104,7 +124,7 @@ def make_page(path, specifications, folder):
     settings = {"models": {HOSTILE: {"family": "cnn"}}, "note": ENDING}
     template = (ROOT / "reports/page.html").read_text()
     report = folder / "report.html"
-    report.write_text(page.page(template, path, figures, [(about, picture)], [], settings))
+    report.write_text(page.page(template, path, figures, [(about, picture)], [], [], settings))
     return report
 
 
@@ -227,7 +247,7 @@ def test_a_model_near_chance_is_told():
 
 def test_a_page_without_sheets_and_files_left_out_has_no_empty_sections(path):
     template = (ROOT / "reports/page.html").read_text()
-    text = page.page(template, path, [], [], [], {"seeds": [0]})
+    text = page.page(template, path, [], [], [], [], {"seeds": [0]})
     assert 'id="sheets"' not in text and 'id="figures"' not in text
     assert page.skipped([]) == ""
 

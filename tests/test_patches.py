@@ -254,7 +254,7 @@ def problems(tmp_path, old, new):
     entries = catalogue.variants(catalogue.catalogue(PERTURBATIONS), ["vit"])
     schema = yaml.safe_load((ROOT / "rules/config.schema.yaml").read_text())
     try:
-        settings.check(yaml.safe_load(text), schema, [path], entries, {})
+        settings.check(yaml.safe_load(text), schema, [path], entries, {}, {})
     except ValueError as error:
         return str(error).replace(f"{tmp_path}/", "").splitlines()
     return []

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from conftest import PERTURBATIONS, ROOT
+from conftest import MEASURES, PERTURBATIONS, ROOT
 from patchwork import entries, settings
 from patchwork.catalogue import catalogue, cells, variants
 
@@ -51,7 +51,7 @@ def problems(tmp_path, *changes):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     try:
-        settings.check(yaml.safe_load(text), SCHEMA, [path], ENTRIES, RECIPES)
+        settings.check(yaml.safe_load(text), SCHEMA, [path], ENTRIES, MEASURES, RECIPES)
     except ValueError as error:
         return [line.replace(f"{tmp_path}/", "") for line in str(error).splitlines()]
     return []
@@ -70,7 +70,7 @@ def test_a_good_config_has_no_problem(tmp_path):
 def test_the_configs_that_come_with_the_workflow_are_good(name):
     config = yaml.safe_load((ROOT / name).read_text())
     settings.check(
-        config, SCHEMA, [ROOT / name], variants(catalogue(PERTURBATIONS), config["models"]), RECIPES
+        config, SCHEMA, [ROOT / name], variants(catalogue(PERTURBATIONS), config["models"]), MEASURES, RECIPES
     )
 
 
@@ -472,11 +472,13 @@ def test_a_key_is_told_from_the_file_that_decides_it(tmp_path):
     (tmp_path / "second.yaml").write_text("# own\n\nseeds: [x]\n")
     config = yaml.safe_load(GOOD) | {"seeds": ["x"]}
     with pytest.raises(ValueError, match=r"second\.yaml, line 3: seeds\.0: 'x' is not of type"):
-        settings.check(config, SCHEMA, [tmp_path / "first.yaml", tmp_path / "second.yaml"], ENTRIES, RECIPES)
+        settings.check(
+            config, SCHEMA, [tmp_path / "first.yaml", tmp_path / "second.yaml"], ENTRIES, MEASURES, RECIPES
+        )
     (tmp_path / "second.yaml").write_text("# nothing of its own\n")
     config = yaml.safe_load(GOOD) | {"seeds": ["x"]}  # as by --config
     with pytest.raises(ValueError, match="seeds"):
-        settings.check(config, SCHEMA, [tmp_path / "second.yaml"], ENTRIES, RECIPES)
+        settings.check(config, SCHEMA, [tmp_path / "second.yaml"], ENTRIES, MEASURES, RECIPES)
 
 
 # ---- what is asked ----

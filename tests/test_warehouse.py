@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest, norm, ttest_rel
 
-from conftest import ROOT, SQL
+from conftest import COLUMNS, ROOT, SQL
 from patchwork import tables, warehouse
 
 IMAGES, CLASSES, SEEDS = 40, 5, [0, 1, 2]
@@ -115,7 +115,7 @@ class Study:
         }
         given |= {"published": published, "trainings": epochs}
         asked = [strip for study in studies for strip in study.asked], self.reference, saliency
-        warehouse.build(path, given, *asked, *SQL, threads=2, memory_mb=500, **trained)
+        warehouse.build(path, given, *asked, *SQL, threads=2, memory_mb=500, columns=COLUMNS, **trained)
         return path
 
 

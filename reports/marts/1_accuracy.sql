@@ -4,7 +4,7 @@
 -- each cell that the config asks for; clean is true for the first level of a strip, which changes nothing.
 -- And outputs (dataset, outputs), how many classes a model of it tells apart; stylized (dataset, content,
 -- stylizer), which datasets were made of which; trainings, of the models that were trained here, and epochs, how
--- their runs went; and the variable `reference`, the model that the others are compared with.
+-- their runs went; measures, what was asked of the models beside predictions, and a view of the name of each; and the variable `reference`, the model that the others are compared with.
 
 CREATE VIEW predictions AS
 SELECT
@@ -165,7 +165,9 @@ ORDER BY dataset, model, perturbation, variant, level;
 CREATE TABLE places AS
 WITH
     evaluated AS (SELECT DISTINCT model, place FROM measured),
-    others AS (SELECT model FROM trainings UNION SELECT model FROM foreground EXCEPT SELECT model FROM evaluated)
+    others AS (SELECT model FROM trainings UNION SELECT model FROM foreground
+        UNION SELECT model FROM measures
+        EXCEPT SELECT model FROM evaluated)
 FROM evaluated
 UNION ALL
 SELECT model, (SELECT coalesce(max(place), -1) FROM evaluated) + row_number() OVER (ORDER BY model)

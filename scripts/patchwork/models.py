@@ -47,9 +47,9 @@ class Model(nn.Module):
     def forward(self, pixels):
         return decide(self.net, self.prepare(pixels), self.head)
 
-    def tokens(self, pixels):
-        """The tokens after each block, normalised as before the head: a list of (prefix, patch), float
-        [N, prefix tokens, width] (class token first) and [N, patch tokens, width].
+    def tokens(self, pixels, norm=True):
+        """The tokens after each block, with `norm` normalised as before the head: a list of (prefix, patch),
+        float [N, prefix tokens, width] (class token first) and [N, patch tokens, width].
 
         Raises ValueError for a network without class and patch tokens.
         """
@@ -59,7 +59,7 @@ class Model(nn.Module):
             blocks = self.net.forward_intermediates(
                 self.prepare(pixels),
                 return_prefix_tokens=True,
-                norm=True,
+                norm=norm,
                 output_fmt="NLC",
                 intermediates_only=True,
             )

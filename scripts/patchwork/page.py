@@ -31,6 +31,12 @@ SHOWN = {
     "trained_on": ("trained on", "{}"),
     "head": ("head", "{}"),
     "epoch": ("epoch", "{:d}"),
+    "block": ("block", "{:d}"),
+    "tokens": ("tokens", "{}"),
+    "cosine": ("mean cosine", "{:.3f}"),
+    "deviation": ("standard deviation", "{:.3f}"),
+    "lowest": ("5 % of images below", "{:.3f}"),
+    "highest": ("95 % below", "{:.3f}"),
     "value": ("value", "{:.4g}"),
     "answer": ("answer", "{}"),
     "answered": ("share of images", "{:.1%}"),
@@ -66,17 +72,18 @@ SHOWN = {
 SHEET_COLUMN_PIXELS = 56  # below that a tile of a sheet cannot be made out, and the sheet scrolls instead
 
 
-def page(template, path, figures, sheets, stylized, settings):
+def page(template, path, figures, sheets, examples, stylized, settings):
     """The whole page.
 
     template: HTML with $names. path: the warehouse. figures: (name, caption, path of its specification).
     sheets: (dict of dataset, perturbation, variant, axis and levels; path of the picture).
+    examples: (dict of dataset, measure, models and shows; path of the picture).
     stylized: (dataset, entry of the config, path of the picture). settings: the config as it was used.
     """
     with warehouse.reading(path) as db:
         tables = {
             name: db.sql(f"FROM {name}").to_arrow_table().to_pylist()
-            for name in ("datasets", "models", "findings", "skipped", "refused", "computations")
+            for name in ("datasets", "models", "findings", "skipped", "refused", "measures", "computations")
         }
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
     drawn = [
@@ -87,8 +94,9 @@ def page(template, path, figures, sheets, stylized, settings):
         "models": ("Models", models(tables["models"])),
         "figures": ("Figures", "".join(figure(*each) for each in drawn)),
         "sheets": ("What the models saw", "".join(sheet(*each) for each in sheets)),
+        "examples": ("Inside the models", "".join(example(*each) for each in examples)),
         "stylized": ("Stylized images", "".join(stylization(*each) for each in stylized)),
-        "refused": ("Not applicable", refused(tables["refused"])),
+        "refused": ("Not applicable", refused(tables["refused"], tables["measures"])),
         "skipped": ("Files left out", skipped(tables["skipped"])),
         "settings": ("Settings", configuration(settings)),
     }
@@ -270,7 +278,7 @@ def sheet(about, path):
     """A picture of a few images at every level, with the levels above its columns."""
     data = Path(path).read_bytes()
     picture = Image.open(io.BytesIO(data))
-    width, model = picture.width, picture.getexif().get(ExifTags.Base.ImageDescription)
+    width, model = picture.width, told(picture).get("model")
     levels = [f"{level:g}" for level in about["levels"]]
     variant = "" if about["variant"] == "plain" else f", {about['variant'].replace('_', ' ')}"
     title = escape(f"{about['dataset']}: {about['perturbation'].replace('_', ' ')}{variant}")
@@ -286,6 +294,35 @@ def sheet(about, path):
         f"<figcaption><p>Columns are levels ({escape(about['axis'])}); rows are a few images of "
         f"{escape(about['dataset'])}, the same at every level{by}. {escape(about['shows'])}</p>"
         "</figcaption></figure>"
+    )
+
+
+def told(picture):
+    """What sheets.save has written into a picture about itself."""
+    return json.loads(picture.getexif().get(ExifTags.Base.ImageDescription, "{}"))
+
+
+def example(about, path):
+    """A picture of what a measure has seen in a few images, with names above its columns and beside its rows;
+    nothing if it applied to no model. about: dict of dataset, measure, models and shows."""
+    data = Path(path).read_bytes()
+    picture = Image.open(io.BytesIO(data))
+    columns, rows = (told(picture).get(key, []) for key in ("columns", "rows"))
+    if not rows:
+        return ""
+    title = escape(
+        f"{about['dataset']}: {about['measure'].replace('_', ' ')} of {', '.join(about['models'])}"
+    )
+    text = escape(f"In rows: {', '.join(rows)}; from left to right: {', '.join(columns)}")
+    smallest = len(columns) * SHEET_COLUMN_PIXELS
+    across = "".join(f"<span>{escape(name)}</span>" for name in columns)
+    down = "".join(f"<span>{escape(name)}</span>" for name in rows)
+    return (
+        f'<figure><h3>{title}</h3><div class="scroll" tabindex="0" role="region" aria-label="{title}">'
+        f'<div class="example" style="min-width:{smallest}px;max-width:{max(picture.width, smallest)}px">'
+        f'<div class="levels" aria-hidden="true">{across}</div>'
+        f'<div class="rows" aria-hidden="true">{down}</div>'
+        f"{img(text, data)}</div></div><figcaption><p>{escape(about['shows'])}</p></figcaption></figure>"
     )
 
 
@@ -315,8 +352,8 @@ def img(text, data):
     return f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}">'
 
 
-def refused(rows):
-    """What perturbations could not do to which models; nothing if there was nothing."""
+def refused(rows, measures):
+    """What could not be done to which models, by perturbations and measures; nothing if there was nothing."""
     reasons = {}
     for row in rows:
         strip = (row["model"], f"{row['perturbation']} {row['variant']}".replace("_", " "), row["reason"])
@@ -325,9 +362,14 @@ def refused(rows):
         [model, name, reason, ", ".join(dict.fromkeys(levels))]
         for (model, name, reason), levels in reasons.items()
     ]
-    return bool(rows) * (
-        "<p>Some perturbations do not apply to some models. These were left out, and are in no figure.</p>"
-        + table("Not applicable", ["model", "perturbation", "why", "levels left out"], cells)
+    cells += [
+        [row["model"], f"{row['measure'].replace('_', ' ')} on {row['dataset']}", row["reason"], "all"]
+        for row in measures
+        if row["reason"]
+    ]
+    return bool(cells) * (
+        "<p>Some perturbations and measures do not apply to some models. These were left out, and are in no "
+        "figure.</p>" + table("Not applicable", ["model", "what", "why", "levels left out"], cells)
     )
 
 

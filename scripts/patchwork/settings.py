@@ -15,6 +15,7 @@ from patchwork.urls import is_url
 
 NO_PATCHES = "adversarial patches need images to be crafted on: add `patches: {data: DATASET}`"
 NO_SALIENCY = "what is salient is told by the attention of a model; add `saliency: {model: NAME}`"
+GRID = re.compile(r"[1-9]\d*x[1-9]\d*")
 NUMBER_AS_TEXT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -50,18 +51,18 @@ class Lines:
         return f"{next(places, 'config')}: {'.'.join(keys)}".rstrip(": ")
 
 
-def check(config, schema, files, perturbations, recipes):
+def check(config, schema, files, perturbations, measures, recipes):
     """Raise ValueError listing all that is wrong with a config, a line each.
 
     config: as Snakemake merged it. schema: a JSON Schema (dict). files: the config files, for the lines.
-    perturbations: catalogue of what can be asked, by name/variant. recipes: those that need not be in the
-    config.
+    perturbations: catalogue of what can be asked, by name/variant; measures: the same, by name. recipes:
+    those that need not be in the config.
     """
     lines = Lines(files)
     problems = [*lines.twice, *odd_keys(config, lines)]
     problems = problems or shape_problems(config, schema, lines)
     if not problems:  # names can only be looked up in a config of the right shape
-        problems = name_problems(config, lines, perturbations, recipes)
+        problems = name_problems(config, lines, perturbations, measures, recipes)
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -99,7 +100,7 @@ def shape_problems(config, schema, lines):
     return problems
 
 
-def name_problems(config, lines, perturbations, recipes):
+def name_problems(config, lines, perturbations, measures, recipes):
     """Names that stand for nothing, levels out of range, entries that contradict themselves."""
     datasets, models, runs = config["datasets"], config["models"], config.get("runs", {})
     crafted_on = config.get("patches", {}).get("data")
@@ -115,7 +116,11 @@ def name_problems(config, lines, perturbations, recipes):
     asked_models = set()
     for name, study in config["studies"].items():
         evaluated_on = look_up(["studies", name, "datasets"], study["datasets"], datasets)
-        asked_models |= set(look_up(["studies", name, "models"], study["models"], models))
+        looked_at = look_up(["studies", name, "models"], study["models"], models)
+        look_up(["studies", name, "measures"], study.get("measures", []), measures)
+        if "perturbations" not in study:
+            continue
+        asked_models |= set(looked_at)
         chosen = look_up(["studies", name, "perturbations"], study["perturbations"], perturbations)
         crop = config["pixels"]["crop"]
         for each in chosen:
@@ -154,7 +159,7 @@ def name_problems(config, lines, perturbations, recipes):
         if "dino" in entries.resolve(run, known_recipes):
             problems.append(
                 f"{lines.of(['models', name])}: has learnt without labels and decides nothing: name it under "
-                "`saliency`, not in a study"
+                "`saliency`, not in a study of perturbations"
             )
     if "reference" in config and config["reference"] not in asked_models:
         among = unknown(config["reference"], asked_models)
@@ -169,8 +174,9 @@ def name_problems(config, lines, perturbations, recipes):
     if not problems:
         problems += [f"{lines.of(keys)}: {problem}" for keys, problem in entries.circles(config)]
     named = {alias: entry for name, entry in perturbations.items() for alias in (name, name.split("/")[0])}
+    settable = named | measures
     for name, chosen in config.get("settings", {}).items():
-        found = setting_problems(chosen, named[name]) if name in named else [unknown(name, named)]
+        found = setting_problems(chosen, settable[name]) if name in settable else [unknown(name, settable)]
         problems += [f"{lines.of(['settings', name])}: {problem}" for problem in found]
     for name, levels in config.get("levels", {}).items():
         found = level_problems(levels, named[name]) if name in named else [unknown(name, named)]
@@ -210,12 +216,15 @@ def level_problems(levels, perturbation):
             yield f"level {level} is none of {known} ({perturbation['axis']})"
 
 
-def setting_problems(chosen, perturbation):
-    """What is wrong with the settings asked of a perturbation."""
-    own = perturbation.get("settings", {})
+def setting_problems(chosen, entry):
+    """What is wrong with the settings asked of a perturbation or a measure."""
+    own = entry.get("settings", {})
     for name, value in chosen.items():
         if name not in own:
             yield f"{name} is no setting{suggest(name, own)}; there are {', '.join(own) or 'none'}"
+        elif isinstance(own[name], str):
+            if not GRID.fullmatch(str(value)):
+                yield f"{name} must be rows x columns of tiles, like its default {own[name]}"
         elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             yield f"{name} must be a number above 0, like its default {own[name]}"
         elif isinstance(own[name], int) and not isinstance(value, int):
@@ -243,7 +252,7 @@ def asked(config, perturbations):
     evaluates, unless it names a variant."""
     chosen = {}
     for study in config["studies"].values():
-        evaluated, named = pick(study["models"], config["models"]), study["perturbations"]
+        evaluated, named = pick(study["models"], config["models"]), study.get("perturbations", [])
         for axes in product(
             pick(study["datasets"], config["datasets"]),
             evaluated,
@@ -264,6 +273,28 @@ def asked(config, perturbations):
                 "levels": perturbations[name]["levels"],
             }
     return [chosen[axes] for axes in sorted(chosen)]
+
+
+def asked_measures(config, measures):
+    """The measures that the studies ask for, each once: dicts of dataset, model, measure and model_family."""
+    chosen = set()
+    for study in config["studies"].values():
+        chosen |= {
+            *product(
+                pick(study["datasets"], config["datasets"]),
+                pick(study["models"], config["models"]),
+                pick(study.get("measures", []), measures),
+            )
+        }
+    return [
+        {
+            "dataset": dataset,
+            "model": model,
+            "measure": measure,
+            "model_family": config["models"][model]["family"],
+        }
+        for dataset, model, measure in sorted(chosen)
+    ]
 
 
 def shared_image(first, second):

@@ -1,5 +1,7 @@
 """Pictures of what the models saw."""
 
+import json
+
 import numpy as np
 import torch
 from PIL import ExifTags, Image
@@ -52,8 +54,8 @@ def see(view, batch, level, seed, model):
     return view.perturb(batch, level, seed, model)[0]
 
 
-def save(path, picture, model):
-    """Write a sheet as WebP; its description is the name of the model that it is seen by, "" for none."""
+def save(path, picture, **about):
+    """Write a sheet as WebP, with what is to be told about it."""
     facts = Image.Exif()
-    facts[ExifTags.Base.ImageDescription] = model
+    facts[ExifTags.Base.ImageDescription] = json.dumps(about)
     picture.save(path, "WEBP", quality=90, exif=facts)

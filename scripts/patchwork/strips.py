@@ -141,7 +141,7 @@ class Strip(View):
             try:
                 found[:, start - first : stop - first] = self.decide_batch(start, stop, cells)
             except RuntimeError as error:
-                if not out_of_memory(error) or self.batch_images == 1:
+                if not jobs.out_of_memory(error) or self.batch_images == 1:
                     raise
                 self.batch_images //= 2
                 logging.warning("out of memory; going on with batches of %d images", self.batch_images)
@@ -155,15 +155,6 @@ class Strip(View):
             tables.predictions(level, seed, known | dict(zip(COLUMNS, cell.T, strict=True)))
             for (level, seed), cell in zip(cells, found[:, : start - first], strict=True)
         ]
-
-
-def out_of_memory(error):
-    words = (
-        "can't allocate memory",
-        "out of memory",
-        "_ALLOC_FAILED",
-    )  # of the CPU, of CUDA, of cuBLAS and cuDNN
-    return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def readable(path):

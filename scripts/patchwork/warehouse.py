@@ -34,6 +34,12 @@ FOREGROUND = pa.schema(
 )
 SALIENCY = pa.schema([("model", pa.string()), ("head", pa.string()), ("grid", pa.string())])
 REFUSED = pa.schema([*(ASKED.field(name) for name in [*STRIP, "level"]), ("reason", pa.string())])
+MEASURES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("dataset", "model", "measure", "model_family")),
+        ("reason", pa.string()),  # why it does not apply to the model; null where it does
+    ]
+)
 STYLIZED = pa.schema([(name, pa.string()) for name in ("dataset", "content", "stylizer")])
 TRAININGS = pa.schema(
     [
@@ -46,12 +52,25 @@ TRAININGS = pa.schema(
     ]
 )
 EPOCHS = pa.schema([("run", pa.string()), *metrics.EPOCHS])
+SQL_TYPES = {"int16": "SMALLINT", "int32": "INTEGER", "float32": "FLOAT", "string": "VARCHAR"}
 SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, "level"])
 SHOWN_ROWS = 3
 
 
 def build(
-    path, given, asked, reference, saliency, marts, checks, threads, memory_mb, trainings=(), stylized=()
+    path,
+    given,
+    asked,
+    reference,
+    saliency,
+    marts,
+    checks,
+    threads,
+    memory_mb,
+    trainings=(),
+    stylized=(),
+    measures=(),
+    columns=None,
 ):
     """Write a warehouse to `path`, which must not exist.
 
@@ -63,7 +82,9 @@ def build(
     others are compared with. saliency: the config's {model, head, grid}, or None. marts: SQL texts
     in their order; checks: one. trainings: of models that were trained here, dicts of TRAININGS. stylized:
     datasets that were stylized from others, dicts of STYLIZED. Raises ValueError with the comment of the
-    first check that finds something.
+    first check that finds something. measures: what measures the config asks for, dicts of dataset, model,
+    measure, model_family and file, the parquet file of what it found. columns: of all measures that there
+    are, {measure: {column: type}}: each becomes a view of that name, beside dataset and model.
     """
     with duckdb.connect(path) as db:
         # Some memory is used beside DuckDB's own: Arrow tables, the reading of parquet footers.
@@ -89,13 +110,18 @@ def build(
         db.execute("CREATE TABLE saliency AS FROM saliency_told")
         db.execute("DELETE FROM asked WHERE EXISTS (FROM refused WHERE " + SAME_LEVEL + ")")
         db.execute("CREATE TABLE sources (name VARCHAR, files VARCHAR[])")
+        db.register("measures_told", asked_measures(measures))
+        db.execute("CREATE TABLE measures AS FROM measures_told")
         sources = [
+            *((name, [str(m["file"]) for m in measures if m["measure"] == name]) for name in columns or {}),
             ("predictions", [*map(str, given["predictions"])]),
             ("indexes", [*map(str, given["indexes"])]),
             ("published", [str(given["published"])]),
         ]
         db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
         name_sources(db)
+        for name, kinds in (columns or {}).items():
+            db.execute(measure_view(name, kinds, bool(dict(sources)[name])))
         db.execute("SET VARIABLE reference = ?", [reference])
         db.execute("CREATE TABLE outputs (dataset VARCHAR, outputs INT)")
         db.executemany("INSERT INTO outputs VALUES (?, ?)", [outputs(path) for path in given["indexes"]])
@@ -128,6 +154,29 @@ def refused_levels(predictions):
         refused = json.loads(metadata.get(b"refused", b"[]"))
         rows += [strip | {"level": level, "reason": reason} for level, reason in refused]
     return pa.Table.from_pylist(rows, REFUSED)
+
+
+def asked_measures(measures):
+    """What was measured of which models, and why not, as a table of MEASURES."""
+    rows = []
+    for asked in measures:
+        metadata = pq.read_schema(asked["file"]).metadata or {}
+        rows.append(asked | {"reason": metadata.get(b"refused", b"").decode() or None})
+    return pa.Table.from_pylist(rows, MEASURES)
+
+
+def measure_view(name, columns, is_measured):
+    """SQL of the view `name` of all that a measure found, .../dataset/model/name.parquet; without rows where
+    it was not asked for."""
+    if not is_measured:
+        nothing = [f"NULL::{SQL_TYPES[kind]} AS {column}" for column, kind in columns.items()]
+        nothing = ["NULL::VARCHAR AS dataset", "NULL::VARCHAR AS model", *nothing]
+        return f"CREATE VIEW {name} AS SELECT {', '.join(nothing)} WHERE false"
+    return (
+        f"CREATE VIEW {name} AS SELECT split_part(filename, '/', -3) AS dataset, "
+        f"split_part(filename, '/', -2) AS model, * EXCLUDE (filename) "
+        f"FROM read_parquet(getvariable('{name}'), filename = true)"
+    )
 
 
 def foreground_scores(paths):

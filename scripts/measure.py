@@ -1,0 +1,13 @@
+"""A model and images to what one measure finds."""
+
+from patchwork import jobs
+
+jobs.start(snakemake)
+
+from patchwork import measuring, models, packed
+
+given, params, where = snakemake.input, snakemake.params, snakemake.wildcards
+data = packed.Packed(given.images, given.index)
+model = models.place(models.build(params.model, given.weights), params.compute)
+subject = measuring.Subject(model, data, where.dataset, params.compute, params.settings, params.seeds)
+measuring.measure(where.measure, subject, snakemake.output.table, snakemake.output.examples)
