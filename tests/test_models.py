@@ -4,6 +4,8 @@ The references are torchvision's normalisation, PIL's resize, and attention comp
 """
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchvision.transforms.functional import normalize
 
+from conftest import ROOT
 from patchwork import fetching, models
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -449,3 +452,21 @@ def test_a_gpu_that_is_not_there_is_refused_and_auto_does_without():
     for name in ("cuda", "cuda:1"):
         with pytest.raises(ValueError, match="torch sees no GPU"):
             models.device({"device": name})
+
+
+IMPORTED_LATER = """
+import sys
+from patchwork import models
+assert not [name for name in sys.modules if name.startswith("torch._dynamo")]
+import timm, torch, torchvision
+assert timm.create_model("test_resnet")(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)
+assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 2
+assert "lambda" not in torch._dynamo.utils.is_compile_supported.__name__
+"""
+
+
+def test_the_compiler_is_imported_by_who_needs_it_alone():
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED_LATER], cwd=ROOT / "scripts", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

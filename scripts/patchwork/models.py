@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
+from patchwork import without_compiler  # noqa: F401 - before anything imports timm
+
 
 class Model(nn.Module):
     """float [N, 3, H, W] in [0, 1] -> logits [N, classes].

@@ -11,6 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps
+
+from patchwork import without_compiler  # noqa: F401 - before anything imports torchvision
+
+# isort: split
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from patchwork import files, folders, jobs
