@@ -21,9 +21,10 @@ def leave_alone(function=None, *_, **__):
 
 if not {COMPILER, "torchvision", "timm"} & sys.modules.keys():
     compiler: Any = ModuleType(COMPILER)
-    compiler.utils, compiler.disable = ModuleType(f"{COMPILER}.utils"), leave_alone
-    compiler.utils.is_compile_supported = lambda device: False
-    stand_ins = {COMPILER: compiler, f"{COMPILER}.utils": compiler.utils}
+    compiler.disable = leave_alone
+    utilities: Any = ModuleType(f"{COMPILER}.utils")
+    utilities.is_compile_supported = lambda device: False
+    stand_ins = {COMPILER: compiler, f"{COMPILER}.utils": utilities}
     sys.modules |= stand_ins
     try:
         import timm  # noqa: F401
