@@ -42,8 +42,7 @@ SHOWS = (
     "the class token (and the shape token, where there is one), as means over all images, seen under one and "
     "the same mask: white is visible, and outlined in each map. For comparison, the first row is of the "
     "untouched images. Below: of the class token, as means over heads, in a few images, untouched and under "
-    "the mask. Each map has a scale of its own, from 0 (dark blue) to the share that 2 % of its patches exceed "
-    "(yellow)."
+    "the mask. Each map has a scale of its own, from 0 (dark) to what 2 % of its patches exceed (yellow)."
 )
 EXAMPLES = 3  # images
 # Viridis at equal steps (van der Walt and Smith, 2015); what is between is blended.
@@ -146,7 +145,7 @@ def table(tokens, visible, of_images, maps, far, deviation):
                 "block": blocks,
                 "token": tokens,
                 "head": heads,
-                "patch": range(len(visible)),
+                "patch": patches,
             },
             occluded=maps[0],
             untouched=maps[1],
@@ -195,9 +194,9 @@ def visible_pixels(subject):
 def distances(model):
     """How far the centres of the patches of a model lie apart, in pixels of its input: float32 [patches,
     patches]."""
-    net, (rows, columns) = model.net, model.grid
-    pitch = getattr(net, "patch_embed", getattr(net, "pixel_embed", None)).feat_ratio(as_scalar=False)
-    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)) * torch.tensor(pitch)
+    embedding = model.net.patch_embed if hasattr(model.net, "patch_embed") else model.net.pixel_embed
+    places = torch.cartesian_prod(*(torch.arange(side) for side in model.grid))
+    places = places * torch.tensor(embedding.feat_ratio(as_scalar=False))  # pixels from patch to patch
     return torch.cdist(places.double(), places.double()).float()
 
 
