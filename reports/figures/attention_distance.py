@@ -5,8 +5,8 @@ the patches that it attends to, weighted by its attention, in pixels of the mode
 patches of an image and over the untouched images. Attention to class, shape and register tokens is left out.
 The line is the mean over heads. A head that looks at the nearest patches lies low; one that attends to the
 whole image alike lies at about half of the image's side (0.52 of it). A panel is a dataset, a colour a model;
-a click on a model in the legend lets it stand out. Measured as by Dosovitskiy et al. (2021), in whose networks
-the distance grows with depth, and low blocks have heads of both kinds.
+a click on a model in the legend lets it stand out. Measured as by Dosovitskiy et al. (2021), in whose
+networks the distance grows with depth, and low blocks have heads of both kinds.
 """
 
 import altair as alt
