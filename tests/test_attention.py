@@ -317,6 +317,32 @@ def test_a_picture_shows_blocks_beside_each_other_and_heads_below(tmp_path):
     assert tuple(cells[row, step + column]) == attention.COLOURS[-1]
 
 
+def test_a_map_is_drawn_from_0_to_what_2_percent_of_its_patches_exceed():
+    attended = torch.zeros(10, 10)
+    attended[0, :5] = torch.tensor([9, 0.4, 0.4, 0.2, 0.1])
+    attended[5:] = 0.4
+    everything, cell = torch.ones(1, SIDE, SIDE, dtype=torch.bool), attention.CELL_PIXELS
+    drawn = attention.coloured(attended, everything, None) * 255
+    half = round(cell / 20)
+    for place, expected in [(0, -1), (1, -1), (2, -1), (3, 2), (4, 1), (5, 0)]:
+        found = drawn[half, half + round(place * cell / 10)]
+        assert found.numpy() == pytest.approx(attention.COLOURS[expected], abs=1), place
+    assert torch.equal(drawn[-half, half], drawn[half, half + round(2 * cell / 10)])
+
+
+def test_the_outline_is_that_of_what_is_visible():
+    mask = torch.zeros(1, SIDE, SIDE, dtype=torch.bool)
+    mask[:, 8:16, 8:24] = True
+    attended = torch.full((4, 4), 1 / 16)
+    plain, outlined = (attention.coloured(attended, m, None) for m in (torch.ones_like(mask), mask))
+    height, width = (round(p * attention.CELL_PIXELS / SIDE) for p in (8, 16))
+    changed = (plain != outlined).any(2)
+    assert changed.sum() == 2 * (height + width) - 4
+    rows, columns = changed.nonzero().T
+    assert (rows.min(), rows.max() + 1) == (height, 2 * height)
+    assert (columns.min(), columns.max() + 1) == (height, height + width)
+
+
 def test_patches_that_tiles_cut_count_by_what_is_visible_of_them():
     looked_at = model("vit_tiny_patch16_224", **SMALL)
     settings = {"grid": "2x8", "dropped": 0.5}

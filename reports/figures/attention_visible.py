@@ -19,11 +19,11 @@ FAMILY = "attention"
 SQL = """
 WITH shares AS (
     UNPIVOT (
-        SELECT dataset, model, token, block, visible_fraction, occluded AS masked, untouched
+        SELECT dataset, model, token, block, visible_fraction, occluded, untouched
         FROM attention
         WHERE kind = 'visible' AND image IS NOT NULL
     )
-    ON masked, untouched INTO NAME seen VALUE attended
+    ON occluded, untouched INTO NAME seen VALUE attended
 )
 SELECT
     format('{} · {} token', dataset, token) AS panel,
@@ -47,7 +47,7 @@ def chart(cells):
     )
     attended = alt.Y("attended:Q", title="attention on visible patches", axis=alt.Axis(format="%"))
     chance = alt.Chart(cells).encode(y="mean(visible_fraction):Q")
-    dashes = alt.Scale(domain=["masked", "untouched"], range=[[1, 0], [4, 4]])
+    dashes = alt.Scale(domain=["occluded", "untouched"], range=[[1, 0], [4, 4]])
     layers = [
         chance.mark_rule(style="chance"),
         chance.mark_text(style="chance-label", text="chance").encode(x=alt.value(0)),

@@ -140,13 +140,7 @@ def table(tokens, visible, of_images, maps, far, deviation):
             visible_fraction=visible.mean(),
         ),
         rows(
-            {
-                "kind": ["patch"],
-                "block": blocks,
-                "token": tokens,
-                "head": heads,
-                "patch": patches,
-            },
+            {"kind": ["patch"], "block": blocks, "token": tokens, "head": heads, "patch": patches},
             occluded=maps[0],
             untouched=maps[1],
             visible_fraction=visible,
@@ -218,11 +212,11 @@ def picture(kept):
     lines = []  # the name of a row, its mask, its image if it is of one, a map for each block
     for token, maps in zip(["class", "shape"][:tokens], examples["maps"].unbind(2), strict=True):
         lines.append((f"{token} token, untouched", unmasked, None, maps[1].mean(1)))
-        lines.append((f"{token} token, masked", mask, None, maps[0].mean(1)))
+        lines.append((f"{token} token, occluded", mask, None, maps[0].mean(1)))
         lines += [(f"{token} token, head {head}", mask, None, maps[0, :, head]) for head in range(heads)]
     for number, (image, maps) in enumerate(zip(examples["images"], examples["single"], strict=True), 1):
         lines.append((f"image {number}, untouched", unmasked, image, maps[1]))
-        lines.append((f"image {number}, masked", mask, image * mask, maps[0]))
+        lines.append((f"image {number}, occluded", mask, image * mask, maps[0]))
     drawn = []
     for _, seen, image, maps in lines:
         shown = enlarged((seen.float() if image is None else image).expand(3, -1, -1), "area")
@@ -238,13 +232,12 @@ def enlarged(values, mode):
 
 def coloured(attended, mask, image):
     """A map (float [rows, columns]) in colours, over an image in grey if there is one, with the outline of
-    what is visible (bool [1, H, W]) in white: float [CELL_PIXELS, CELL_PIXELS, 3] in [0, 1]."""
-    scaled = (attended / attended.max() * (len(COLOURS) - 1)).flatten().numpy()
-    colours = np.stack(
-        [np.interp(scaled, range(len(COLOURS)), channel) for channel in zip(*COLOURS, strict=True)], 0
-    )
-    drawn = torch.from_numpy(colours).float().div(255).unflatten(1, attended.shape)
-    drawn = enlarged(drawn, "nearest-exact")
+    what is visible (bool [1, H, W]): float [CELL_PIXELS, CELL_PIXELS, 3] in [0, 1]."""
+    brightest = attended.quantile(BRIGHTEST).clamp(min=1e-12)
+    scaled = (attended / brightest * (len(COLOURS) - 1)).numpy()
+    channels = zip(*COLOURS, strict=True)
+    colours = np.stack([np.interp(scaled, range(len(COLOURS)), channel) for channel in channels])
+    drawn = enlarged(torch.from_numpy(colours).float() / 255, "nearest-exact")
     if image is not None:
         drawn = OVERLAID * drawn + (1 - OVERLAID) * image.mean(2, keepdim=True)
     visible = enlarged(mask.float(), "nearest-exact")[..., 0].bool()
