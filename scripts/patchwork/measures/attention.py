@@ -38,12 +38,12 @@ COLUMNS = {
 # The share of the tiles of a grid that is black, rounded down: 160 of 196, as in the paper's figure.
 SETTINGS = {"grid": "14x14", "dropped": 0.8164}
 SHOWS = (
-    "Attention to patches, from left to right block by block; the first column is what was seen. Above: of "
-    "the class token (and the shape token, where there is one), as means over all images. The first row is of "
-    "the untouched images, all others of images under one and the same mask: white is visible, and outlined "
-    "in each map. The first two rows are means over heads, then each head has a row. Below: of the class token "
-    "in a few images, untouched and under the mask, as means over heads. Each map has a scale of its own, from "
-    "0 (dark) to what 2 % of its patches exceed (yellow)."
+    "Attention to patches, from left to right block by block; the first column is what was seen. Above: "
+    "of the class token (and the shape token, where there is one), as means over all images. The first "
+    "row is of the untouched images, all others of images under one and the same mask: white is visible, "
+    "and outlined in each map. The first two rows are means over heads, then each head has a row. Below: "
+    "of the class token in a few images, untouched and under the mask, as means over heads. Each map has "
+    "a scale of its own, from 0 (dark) to what 2 % of its patches exceed (yellow)."
 )
 EXAMPLES = 3  # images
 # Viridis at equal steps (van der Walt and Smith, 2015); what is between is blended.
