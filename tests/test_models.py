@@ -177,6 +177,21 @@ def test_attention_is_what_the_weights_of_a_block_say(entry):
     assert torch.equal(model(pictures()), before)
 
 
+@torch.no_grad()
+def test_attention_is_reduced_as_it_is_formed():
+    model, asked = models.Model(network(VIT)), []
+
+    def reduce(attention):
+        asked.append(attention)
+        return attention[:, :, 0].mean(1)
+
+    found = model.attention(pictures(), reduce=reduce)
+    assert len(asked) == 2
+    assert all(torch.equal(a[:, :, 0].mean(1), b) for a, b in zip(asked, found, strict=True))
+    [last] = model.attention(pictures(), last=1, reduce=reduce)
+    assert torch.allclose(last, found[1], atol=1e-6) and len(asked) == 3
+
+
 def test_the_fused_setting_is_restored_after_an_error_too():
     net = network(VIT)
     for block in net.blocks:

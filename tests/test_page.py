@@ -40,9 +40,31 @@ MEASURED = {
         "cosine": [0.9, 0.8, 0.5, 0.4],
         "cosine_before_norm": [0.9, 0.7, 0.6, 0.4],
     },
+    "attention": {
+        "kind": ["visible"] * 4 + ["distance"] * 4,
+        "token": ["class"] * 4 + [None] * 4,
+        "block": [1, 1, 2, 2] * 2,
+        "head": [None] * 4 + [0, 1] * 2,
+        "patch": [None] * 8,
+        "image": [0, 1] * 2 + [None] * 4,
+        "occluded": [0.3, 0.4, 0.8, 0.9] + [None] * 4,
+        "untouched": [0.2, 0.1, 0.2, 0.3] + [None] * 4,
+        "visible_fraction": [0.2] * 4 + [None] * 4,
+        "distance_pixels": [None] * 4 + [5, 20, 12, 15],
+        "deviation_pixels": [None] * 4 + [0.5, 1, 1, 2],
+    },
 }
 WORDS = {
     "token_similarity": ("shapes: 2 images", "vit", "before it", "cosine of class and shape token"),
+    "attention_visible": (
+        "shapes: 2 images",
+        "vit",
+        "untouched",
+        "shapes · class token",
+        "chance",
+        "attention on visible patches",
+    ),
+    "attention_distance": ("shapes: 2 images", "vit", "attention distance, pixels"),
     "foreground": (
         "shapes: 40 images with a mask",
         "vit",

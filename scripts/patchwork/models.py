@@ -12,7 +12,10 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from patchwork import without_compiler  # noqa: F401 - before anything imports timm
+from patchwork import (
+    hooks,
+    without_compiler,  # noqa: F401 - before anything imports timm
+)
 
 
 class Model(nn.Module):
@@ -32,9 +35,10 @@ class Model(nn.Module):
         super().__init__()
         self.head = head
         facts = net.pretrained_cfg
-        fixed = getattr(getattr(net, "patch_embed", None), "img_size", None)
+        embedding = getattr(net, "patch_embed", getattr(net, "pixel_embed", None))  # TNT has the latter
+        fixed = getattr(embedding, "img_size", None)
         self.net, self.layout, self.origin = net, torch.contiguous_format, {}
-        self.grid = getattr(getattr(net, "patch_embed", None), "grid_size", None)
+        self.grid = getattr(embedding, "grid_size", None)
         self.size = tuple(size or fixed or facts["input_size"][-2:])
         self.register_buffer("mean", torch.tensor(facts["mean"]).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(facts["std"]).view(1, -1, 1, 1), persistent=False)
@@ -69,28 +73,45 @@ class Model(nn.Module):
             raise ValueError(f"{type(self.net).__name__} has no class token in its blocks") from error
         return [(prefix, patch) for patch, prefix in blocks]
 
-    def attention(self, pixels, last=None):
+    def attention(self, pixels, last=None, reduce=None):
         """The attention of each block after its softmax: a list of [N, heads, tokens, tokens].
 
-        last: only of so many blocks at the end; nothing is formed of the others.
-        Raises ValueError for a network whose blocks do not attend.
+        last: only of so many blocks at the end; nothing is formed of the others. reduce: a function of the
+        attention of one block; what it returns is kept in its place, and no more than one block's attention
+        is in memory. Raises ValueError for a network whose blocks do not attend.
         """
-        blocks = getattr(self.net, "blocks", [])
-        blocks = [block for block in blocks if hasattr(getattr(block, "attn", None), "fused_attn")]
-        if not blocks:
-            raise ValueError(f"{type(self.net).__name__} has no blocks with a ViT's attention")
-        blocks = blocks[-last:] if last else blocks
-        found, hooks, fused = [], [], [block.attn.fused_attn for block in blocks]
-        for block in blocks:
-            block.attn.fused_attn = False  # the fused kernel never forms the attention matrix
-            hooks.append(block.attn.attn_drop.register_forward_hook(lambda *called: found.append(called[2])))
+        modules, found, handles = attending(self.net)[-(last or 0) :], [], []
+        fused = {module: module.fused_attn for module in modules if hasattr(module, "fused_attn")}
+
+        def keep(module, inputs, attention):
+            found.append(reduce(attention) if reduce else attention)
+
         try:
+            for module in modules:
+                handles.append(module.attn_drop.register_forward_hook(keep))
+            for module in fused:
+                module.fused_attn = False  # the fused kernel never forms the attention matrix
             self(pixels)
         finally:
-            for block, hook, setting in zip(blocks, hooks, fused, strict=True):
-                hook.remove()
-                block.attn.fused_attn = setting
+            for handle in handles:
+                handle.remove()
+            for module, setting in fused.items():
+                module.fused_attn = setting
         return found
+
+
+def attending(net):
+    """The module of each block in whose `attn_drop` the attention of all tokens to all tokens can be seen.
+
+    Raises ValueError for a network whose blocks do not attend as those of a ViT.
+    """
+    blocks, _ = hooks.token_blocks(net)
+    # TNT's blocks attend twice, `attn_in` within patches; parallel ones have no module of their own for it.
+    modules = [getattr(block, "attn_out", getattr(block, "attn", block)) for block in blocks]
+    # Differential attention is what is left of two softmaxes, and can be below 0.
+    if not modules or not all(hasattr(m, "attn_drop") and not hasattr(m, "lambda_init") for m in modules):
+        raise ValueError(f"{type(net).__name__} has no blocks with a ViT's attention")
+    return modules
 
 
 def decide(net, prepared, head=None):
