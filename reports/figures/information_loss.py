@@ -1,18 +1,20 @@
 """Information loss: how much of the features that a network decides by is left when patches are dropped?
 
-From left to right, the share of patches that are blacked out at random; upwards, how alike the features of the
-whole image and of what is left of it are: 1 is the same, 0 has nothing in common. The features are those before the
-head, the class token of a transformer, the pooled features of a CNN. A colour is a model, a row of panels a dataset.
+From left to right, the share of patches that are blacked out at random; upwards, how alike the features of
+the whole image and of what is left of it are: 1 is the same, 0 has nothing in common. The features are
+those before the head, the class token of a transformer, the pooled features of a CNN. A colour is a model,
+a row of panels a dataset.
 
 Per image: the correlation of the two vectors of an image, over their dimensions; mean over images, as in
-table 1 of the paper. Upright bars are its 95 % interval over images, the band is one standard deviation over
-images to either side. Per dimension: the correlation of a dimension over the images; mean, and standard deviation
-over dimensions. What all images share raises the first, and not the second. Linear CKA: how alike the set of images
-looks in both, however the features are turned or scaled; the band is the standard deviation over seeds. With fewer
-images than dimensions CKA is too high, and networks of different width cannot be compared by it.
+table 1 of the paper. Upright bars are its 95 % interval over images, the band is one standard deviation
+over images to either side. Per dimension: the correlation of a dimension over the images; mean, and
+standard deviation over dimensions. What all images share raises the first, and not the second. Linear CKA:
+how alike the set of images looks in both, however the features are turned or scaled; the band is the
+standard deviation over seeds. With fewer images than dimensions CKA is too high, and networks of different
+width cannot be compared by it.
 
-For datasets with the classes of ImageNet, pale lines are the numbers that the paper tells of its models (all
-50,000 validation images).
+For datasets with the classes of ImageNet, pale lines are the numbers that the paper tells of its models
+(all 50,000 validation images).
 """
 
 import altair as alt

@@ -1,12 +1,13 @@
 """Information loss by class: whose features survive when half of the patches are dropped?
 
 From left to right, the correlation of the features of the whole image and of the image without half of its
-patches, over the dimensions of the features (as `per image` in the figure before). A row is a class; of datasets
-whose classes are synsets of WordNet, as those of ImageNet are, a superclass of the paper's figure 5: the mean over
-its classes of the mean of each. A colour and a shape are a model, a panel a dataset. Bars are 95 % intervals over
-the images of each class; there is none where a class has one image alone.
+patches, over the dimensions of the features (as `per image` in the figure before). A row is a class; of
+datasets whose classes are synsets of WordNet, as those of ImageNet are, a superclass of the paper's figure
+5: the mean over its classes of the mean of each. A colour and a shape are a model, a panel a dataset. Bars
+are 95 % intervals over the images of each class; there is none where a class has one image alone.
 
-For datasets with the classes of ImageNet, pale ticks are what can be read off figure 5 of the paper, to 0.01 or so.
+For datasets with the classes of ImageNet, pale ticks are what can be read off figure 5 of the paper, to
+0.01 or so.
 """
 
 import altair as alt
@@ -66,7 +67,9 @@ def chart(cells):
     rows = own.to_pylist()
     panels = list(dict.fromkeys(cells["panel"].to_pylist()))
     images = {(row["panel"], row["class_group"]): row["images"] for row in rows}
-    told = [f"{name}: {sum(n for (panel, _), n in images.items() if panel == name):,} images" for name in panels]
+    told = [
+        f"{name}: {sum(n for (panel, _), n in images.items() if panel == name):,} images" for name in panels
+    ]
     return (
         alt.layer(*layers)
         .properties(width=theme.WIDTH, height=alt.Step(theme.ROW_PIXELS, **{"for": "position"}))

@@ -41,8 +41,8 @@ SELECT
     dataset, model, place, kind,
     round(level::DOUBLE, 6) AS level,
     mean AS correlation,
-    greatest(-1, mean - margin) AS low,
-    least(1, mean + margin) AS high,
+    CASE WHEN margin IS NOT NULL THEN greatest(-1, mean - margin) END AS low,
+    CASE WHEN margin IS NOT NULL THEN least(1, mean + margin) END AS high,
     deviation, constant, images, seeds
 FROM means
 JOIN deviations USING (dataset, model, kind, level)
@@ -98,8 +98,8 @@ SELECT
     dataset, model, place,
     round(level::DOUBLE, 6) AS level,
     class_group, correlation,
-    greatest(-1, correlation - margin) AS low,
-    least(1, correlation + margin) AS high,
+    CASE WHEN margin IS NOT NULL THEN greatest(-1, correlation - margin) END AS low,
+    CASE WHEN margin IS NOT NULL THEN least(1, correlation + margin) END AS high,
     classes, images, seeds
 FROM of_groups
 JOIN places USING (model)

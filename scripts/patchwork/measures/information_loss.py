@@ -9,6 +9,8 @@ what the features tell of the set of images, however they are turned or scaled. 
 perturbation random_drop.
 """
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -48,9 +50,10 @@ def measure(subject):
         whole, dropped = subject.finite(features, first, last).double().tensor_split([1])
         return whole[0], dropped
 
-    sums, of_images = None, []
-    for whole, dropped in subject.each(look):
-        sums = sums or Sums(whole, dropped)
+    batches = subject.each(look)
+    first = next(batches)
+    sums, of_images = Sums(*first), []
+    for whole, dropped in itertools.chain([first], batches):
         sums.add(whole, dropped)
         of_images.append(pearson(whole, dropped))
     of_dimensions, cka = sums.found()
