@@ -92,8 +92,8 @@ def chart(cells):
         .encode(y="below:Q", y2="above:Q", opacity=theme.faded(chosen, 0.12, 0.03)),
         published.mark_line(color=theme.PALE, opacity=0.6),
         published.mark_point(color=theme.PALE, opacity=0.6).encode(tooltip=tooltip),
-        published.transform_filter("datum.level == 0.25")
-        .mark_text(color=theme.PALE, fontSize=9, align="left", dy=-6)
+        published.transform_filter("datum.level == 0.75")
+        .mark_text(color=theme.PALE, fontSize=9, align="right", dx=-6, dy=6)
         .encode(text=name),
         measured.mark_rule(style="interval").encode(
             y="correlation_low:Q", y2="correlation_high:Q", opacity=theme.faded(chosen, 0.6, 0.05)

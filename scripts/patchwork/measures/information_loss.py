@@ -45,10 +45,13 @@ def measure(subject):
 
     def look(first, last):
         batch = view.batch(first, last)
-        seen = [batch.images, *(view.perturb(batch, *cell)[0] for cell in cells)]
+        dropped = (
+            view.perturb(batch, *cell)[0] for cell in cells
+        )  # one after the other, as they take memory
+        seen = itertools.chain([batch.images], dropped)
         features = torch.stack([subject.model.features(images).float() for images in seen])
-        whole, dropped = subject.finite(features, first, last).double().tensor_split([1])
-        return whole[0], dropped
+        features = subject.finite(features, first, last).double()
+        return features[0], features[1:]
 
     batches = subject.each(look)
     first = next(batches)
