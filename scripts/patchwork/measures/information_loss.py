@@ -45,9 +45,7 @@ def measure(subject):
 
     def look(first, last):
         batch = view.batch(first, last)
-        dropped = (
-            view.perturb(batch, *cell)[0] for cell in cells
-        )  # one after the other, as they take memory
+        dropped = (view.perturb(batch, *cell)[0] for cell in cells)  # one at a time, as they take memory
         seen = itertools.chain([batch.images], dropped)
         features = torch.stack([subject.model.features(images).float() for images in seen])
         features = subject.finite(features, first, last).double()
