@@ -65,8 +65,8 @@ def test_a_model_is_one_line_and_runs_its_own_jobs(project):
     line = "  other: {family: cnn, timm: test_resnet, options: {num_classes: 10}, weights: other.safetensors}"
     project.edit("config.yaml", "runs:", f"{line}\nruns:")
     project.edit("config.yaml", "models: [vit, cnn]", "models: [vit, cnn, other]")
-    # Two: it belongs to the family `cnn`, which another study asks for.
-    assert project.plan() == {"fetch_weights": 1, "predict": 2, **AFTERWARDS}
+    # Two: it belongs to the family `cnn`, which other studies ask for.
+    assert project.plan() == {"fetch_weights": 1, "predict": 2, "measure": 2, **AFTERWARDS}
 
 
 @pytest.mark.parametrize("variants", [[], ["a"], ["a", "b"]])
@@ -95,7 +95,7 @@ def test_a_dataset_is_one_line(project):
     )
     assert project.plan() == {
         **{"draw_images": 1, "pack_images": 1, "map_saliency": 3, "score_foreground": 3},
-        **{"predict": 5, "draw_sheet": 4},
+        **{"predict": 5, "draw_sheet": 4, "measure": 4},
         **AFTERWARDS,
     }
 
@@ -143,7 +143,7 @@ def test_other_weights_run_one_model(project):
     shutil.copy(project.path("cnn.safetensors"), project.path("other.safetensors"))
     project.edit("config.yaml", "weights: cnn.safetensors", "weights: other.safetensors")
     taught = {"train_stage": 1, "export_weights": 1}  # the model whose teacher it is
-    assert project.plan() == {"fetch_weights": 1, **taught, "predict": 3, **AFTERWARDS}
+    assert project.plan() == {"fetch_weights": 1, **taught, "predict": 3, "measure": 4, **AFTERWARDS}
 
 
 def test_a_learning_rate_runs_its_training_and_its_model(project):
