@@ -112,7 +112,7 @@ def test_a_caption_touches_two_jobs(project):
 
 def test_the_logic_of_a_perturbation_runs_its_strips(project):
     project.edit(DROP, "grids.count(level, rows * columns)", "grids.count(level / 2, rows * columns)")
-    assert project.plan() == {"predict": 2, "draw_sheet": 1, **AFTERWARDS}
+    assert project.plan() == {"predict": 2, "draw_sheet": 1, "measure": 2, **AFTERWARDS}
 
 
 def test_the_logic_of_tables_runs_all_strips(project):
@@ -232,7 +232,7 @@ def test_settings_of_the_evaluation_start_no_training(project):
     with open(project.path("config.yaml"), "a") as config:
         config.write("compute: {batch_images: 8}\n")
     mapped = {"map_saliency": 3, "score_foreground": 3, "draw_sheet": 1}
-    assert project.plan() == {**mapped, "predict": 7, **AFTERWARDS}
+    assert project.plan() == {**mapped, "predict": 7, "measure": 4, **AFTERWARDS}
 
 
 def test_a_new_file_beside_the_class_folders_runs_nothing(project):
