@@ -29,6 +29,7 @@ benchmark: .venv/test
 	PATCHWORK_IMAGES=$(PATCHWORK_IMAGES) $(VENV)/python tests/benchmark.py
 	$(VENV)/python tests/benchmark_corruptions.py
 	$(VENV)/python tests/benchmark_training.py
+	$(VENV)/python tests/benchmark_information_loss.py
 
 format: .venv/test
 	$(VENV)/ruff check --fix .

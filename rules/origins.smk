@@ -118,7 +118,7 @@ def report_origin():
         for strip in asked
     ]
     scores = [foreground_origin(strip["dataset"], strip["model"]) for strip in scored]
-    sources = [*marts, "reports/checks.sql", "reports/published.csv"]
+    sources = [*marts, "reports/checks.sql", "reports/published.csv", "reports/superclasses.csv"]
     tables = [Path(HERE, source).read_text() for source in sources]
     measured = [measure_origin(e["dataset"], e["model"], e["measure"]) for e in asked_measures]
     trainings = [run_origin(run) for run in asked_runs]

@@ -7,6 +7,7 @@ rule build_warehouse:
         foregrounds=foregrounds,
         trainings=expand("results/trainings/{run}.parquet", run=asked_runs),
         published=here("reports/published.csv"),
+        superclasses=here("reports/superclasses.csv"),
         marts=[here(path) for path in marts],
         checks=here("reports/checks.sql"),
     output:

@@ -10,6 +10,7 @@ from patchwork import files, warehouse
 
 given, params = snakemake.input, snakemake.params
 kinds = {"predictions": given.predictions, "indexes": given.indexes, "published": given.published}
+kinds |= {"superclasses": given.superclasses}
 kinds |= {name: given.get(name, []) for name in ("foregrounds", "trainings")}  # Snakemake drops an empty list
 asked = params.asked, params.reference, params.saliency
 told = params.trainings, params.stylized, params.measures, params.columns

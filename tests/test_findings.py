@@ -85,7 +85,8 @@ class Results:
             "indexes": [*self.indexes.values()],
             "foregrounds": foregrounds,
         }
-        given |= {"published": ROOT / "reports/published.csv", "trainings": epochs}
+        given |= {name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses")}
+        given |= {"trainings": epochs}
         reference = self.asked[0]["model"]
         warehouse.build(
             path, given, self.asked, reference, None, *SQL, 1, 500, trainings, stylized, columns=COLUMNS

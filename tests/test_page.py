@@ -53,6 +53,13 @@ MEASURED = {
         "distance_pixels": [None] * 4 + [5, 20, 12, 15],
         "deviation_pixels": [None] * 4 + [0.5, 1, 1, 2],
     },
+    "information_loss": {
+        "kind": ["image", "image", "dimension", "cka"] * 2,
+        "level": [0.25] * 4 + [0.5] * 4,
+        "seed": [0] * 8,
+        "index": [0, 1, 0, None] * 2,
+        "value": [0.9, 0.7, 0.6, 0.8, 0.5, 0.3, None, 0.4],
+    },
 }
 WORDS = {
     "token_similarity": ("shapes: 2 images", "vit", "before it", "cosine of class and shape token"),
@@ -65,6 +72,8 @@ WORDS = {
         "attention on visible patches",
     ),
     "attention_distance": ("shapes: 2 images", "vit", "attention distance, pixels"),
+    "information_loss": ("shapes: 2 images, 1 seed", "vit", "per image", "linear CKA", "patches dropped"),
+    "information_loss_groups": ("shapes: 2 images", "vit", "class0", "class1"),
     "foreground": (
         "shapes: 40 images with a mask",
         "vit",

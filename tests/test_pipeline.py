@@ -12,7 +12,7 @@ from PIL import Image
 from conftest import Project
 
 DROP = "scripts/patchwork/perturbations/random_drop.py"
-AFTERWARDS = {"build_warehouse": 1, "draw_figure": 12, "write_report": 1}
+AFTERWARDS = {"build_warehouse": 1, "draw_figure": 15, "write_report": 1}
 NEW_PERTURBATION = '''"""Turn the image upside down."""
 
 FAMILY = "permutation"
@@ -65,8 +65,8 @@ def test_a_model_is_one_line_and_runs_its_own_jobs(project):
     line = "  other: {family: cnn, timm: test_resnet, options: {num_classes: 10}, weights: other.safetensors}"
     project.edit("config.yaml", "runs:", f"{line}\nruns:")
     project.edit("config.yaml", "models: [vit, cnn]", "models: [vit, cnn, other]")
-    # Two: it belongs to the family `cnn`, which another study asks for.
-    assert project.plan() == {"fetch_weights": 1, "predict": 2, **AFTERWARDS}
+    # Two: it belongs to the family `cnn`, which other studies ask for.
+    assert project.plan() == {"fetch_weights": 1, "predict": 2, "measure": 2, **AFTERWARDS}
 
 
 @pytest.mark.parametrize("variants", [[], ["a"], ["a", "b"]])
@@ -95,7 +95,7 @@ def test_a_dataset_is_one_line(project):
     )
     assert project.plan() == {
         **{"draw_images": 1, "pack_images": 1, "map_saliency": 3, "score_foreground": 3},
-        **{"predict": 5, "draw_sheet": 4},
+        **{"predict": 5, "draw_sheet": 4, "measure": 4},
         **AFTERWARDS,
     }
 
@@ -112,7 +112,7 @@ def test_a_caption_touches_two_jobs(project):
 
 def test_the_logic_of_a_perturbation_runs_its_strips(project):
     project.edit(DROP, "grids.count(level, rows * columns)", "grids.count(level / 2, rows * columns)")
-    assert project.plan() == {"predict": 2, "draw_sheet": 1, **AFTERWARDS}
+    assert project.plan() == {"predict": 2, "draw_sheet": 1, "measure": 2, **AFTERWARDS}
 
 
 def test_the_logic_of_tables_runs_all_strips(project):
@@ -143,7 +143,7 @@ def test_other_weights_run_one_model(project):
     shutil.copy(project.path("cnn.safetensors"), project.path("other.safetensors"))
     project.edit("config.yaml", "weights: cnn.safetensors", "weights: other.safetensors")
     taught = {"train_stage": 1, "export_weights": 1}  # the model whose teacher it is
-    assert project.plan() == {"fetch_weights": 1, **taught, "predict": 3, **AFTERWARDS}
+    assert project.plan() == {"fetch_weights": 1, **taught, "predict": 3, "measure": 4, **AFTERWARDS}
 
 
 def test_a_learning_rate_runs_its_training_and_its_model(project):
@@ -232,7 +232,7 @@ def test_settings_of_the_evaluation_start_no_training(project):
     with open(project.path("config.yaml"), "a") as config:
         config.write("compute: {batch_images: 8}\n")
     mapped = {"map_saliency": 3, "score_foreground": 3, "draw_sheet": 1}
-    assert project.plan() == {**mapped, "predict": 7, **AFTERWARDS}
+    assert project.plan() == {**mapped, "predict": 7, "measure": 4, **AFTERWARDS}
 
 
 def test_a_new_file_beside_the_class_folders_runs_nothing(project):

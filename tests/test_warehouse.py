@@ -113,7 +113,8 @@ class Study:
             "indexes": [*indexes],
             "foregrounds": foregrounds,
         }
-        given |= {"published": published, "trainings": epochs}
+        given |= {"published": published, "superclasses": ROOT / "reports/superclasses.csv"}
+        given |= {"trainings": epochs}
         asked = [strip for study in studies for strip in study.asked], self.reference, saliency
         warehouse.build(path, given, *asked, *SQL, threads=2, memory_mb=500, columns=COLUMNS, **trained)
         return path

@@ -69,6 +69,17 @@ FROM labels
 GROUP BY dataset
 ORDER BY dataset;
 
+-- Where the classes are synsets of WordNet, by their ids, and where they are ImageNet's: there, numbers that others
+-- have published can be compared.
+CREATE TABLE vocabularies AS
+SELECT
+    dataset,
+    bool_and(regexp_full_match(class_name, 'n\d{8}')) AS of_wordnet,
+    of_wordnet AND any_value(outputs) = 1000 AS of_imagenet
+FROM images
+JOIN outputs USING (dataset)
+GROUP BY dataset;
+
 -- Files that were left out, and why.
 CREATE TABLE skipped AS
 SELECT dataset, path, problem FROM images WHERE image IS NULL ORDER BY ALL;

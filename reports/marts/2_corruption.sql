@@ -42,12 +42,6 @@ WITH
         GROUP BY ALL
     ),
     measured AS (FROM errors JOIN strips USING (dataset, model, corruption)),
-    classes AS (
-        SELECT dataset, bool_and(regexp_full_match(class_name, 'n\d{8}') AND outputs = 1000) AS of_imagenet
-        FROM images
-        JOIN outputs USING (dataset)
-        GROUP BY dataset
-    ),
     first AS (
         SELECT dataset, coalesce(any_value(model) FILTER (model = getvariable('reference')), min(model)) AS model
         FROM measured
@@ -62,7 +56,7 @@ WITH
         SELECT
             dataset, corruption, 'AlexNet, published' AS normaliser, [1, 2, 3, 4, 5] AS severities,
             alexnet.error, untouched.error AS clean_error
-        FROM classes
+        FROM vocabularies
         JOIN alexnet ON condition LIKE 'corruption=%'
         JOIN alexnet AS untouched ON untouched.condition = 'untouched images'
         JOIN imagenet_c ON corruption = regexp_extract(alexnet.condition, 'corruption=(\w+)', 1)
@@ -71,7 +65,7 @@ WITH
         SELECT dataset, corruption, model || ', of this run', severities, error, clean_error
         FROM measured
         SEMI JOIN first USING (dataset, model)
-        JOIN classes USING (dataset)
+        JOIN vocabularies USING (dataset)
         WHERE NOT of_imagenet
     )
 SELECT

@@ -53,6 +53,25 @@ class Model(nn.Module):
     def forward(self, pixels):
         return decide(self.net, self.prepare(pixels), self.head)
 
+    def features(self, pixels):
+        """The features that the network decides by, as its head sees them: float [N, width].
+
+        The class token after the last norm, or, where the head does not look at it, what it pools: all
+        places of a CNN, the patch tokens of Swin or of a BEiT that averages them. Of a distilled network
+        the class token, the shape token if that decides (`head`).
+        Raises ValueError for a network whose head sees no such vector.
+        """
+        net, problem = self.net, f"{type(self.net).__name__} has no one vector of features before its head"
+        if not hasattr(net, "forward_head"):
+            raise ValueError(problem)
+        features = net.forward_features(self.prepare(pixels))
+        if getattr(net, "head_dist", None) is not None and net.global_pool == "token":
+            return features[:, int(self.head == "shape")]  # timm would give the mean of both tokens
+        features = net.forward_head(features, pre_logits=True)
+        if features.ndim != 2:
+            raise ValueError(problem)
+        return features
+
     def tokens(self, pixels, norm=True):
         """The tokens after each block, with `norm` normalised as before the head: a list of (prefix, patch),
         float [N, prefix tokens, width] (class token first) and [N, patch tokens, width].

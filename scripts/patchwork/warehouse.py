@@ -76,15 +76,16 @@ def build(
 
     given: files by what they are: predictions and indexes, lists of parquet files,
     .../dataset/model/perturbation/variant.parquet and .../dataset.parquet; foregrounds, parquet files of
-    foreground.SCORES, .../dataset/model.parquet; trainings, parquet files of metrics.EPOCHS,
-    .../run.parquet; published, a CSV of published numbers. asked: the strips that the config asks for,
-    dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference: the model that
-    others are compared with. saliency: the config's {model, head, grid}, or None. marts: SQL texts
-    in their order; checks: one. trainings: of models that were trained here, dicts of TRAININGS. stylized:
-    datasets that were stylized from others, dicts of STYLIZED. Raises ValueError with the comment of the
-    first check that finds something. measures: what measures the config asks for, dicts of dataset, model,
-    measure, model_family and file, the parquet file of what it found. columns: of all measures that there
-    are, {measure: {column: type}}: each becomes a view of that name, beside dataset and model.
+    foreground.SCORES, .../dataset/model.parquet; trainings, parquet files of metrics.EPOCHS, .../run.parquet;
+    published, a CSV of published numbers; superclasses, one of classes of ImageNet, (wnid, superclass).
+    asked: the strips that the config asks for, dicts with the names of ASKED and `cells` [(level, seed)],
+    clean level first. reference: the model that others are compared with. saliency: the config's {model,
+    head, grid}, or None. marts: SQL texts in their order; checks: one. trainings: of models that were trained
+    here, dicts of TRAININGS. stylized: datasets that were stylized from others, dicts of STYLIZED. Raises
+    ValueError with the comment of the first check that finds something. measures: what measures the config
+    asks for, dicts of dataset, model, measure, model_family and file, the parquet file of what it found.
+    columns: of all measures that there are, {measure: {column: type}}: each becomes a view of that name,
+    beside dataset and model.
     """
     with duckdb.connect(path) as db:
         # Some memory is used beside DuckDB's own: Arrow tables, the reading of parquet footers.
@@ -117,6 +118,7 @@ def build(
             ("predictions", [*map(str, given["predictions"])]),
             ("indexes", [*map(str, given["indexes"])]),
             ("published", [str(given["published"])]),
+            ("superclasses", [str(given["superclasses"])]),
         ]
         db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
         name_sources(db)
