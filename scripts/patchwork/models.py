@@ -1,6 +1,7 @@
 """Any timm model as a function of pixels in [0, 1]: it resizes and normalises inside."""
 
 import contextlib
+import copy
 import difflib
 import hashlib
 import json
@@ -89,6 +90,15 @@ class Model(nn.Module):
                 hook.remove()
                 block.attn.fused_attn = setting
         return found
+
+
+def resized(model, size):
+    """A copy of a vision transformer's Model that takes images of another size (height, width), of whole
+    patches: the positions of its tokens are interpolated from its own grid to that of the size, as timm does."""
+    other = copy.deepcopy(model)
+    other.net.set_input_size(img_size=size)
+    other.size, other.grid = tuple(size), other.net.patch_embed.grid_size
+    return other.to(model.mean.device)
 
 
 def decide(net, prepared, head=None):
