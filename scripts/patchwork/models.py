@@ -94,7 +94,7 @@ class Model(nn.Module):
 
 def resized(model, size):
     """A copy of a vision transformer's Model that takes images of another size (height, width), of whole
-    patches: the positions of its tokens are interpolated from its own grid to that of the size, as timm does."""
+    patches. timm interpolates the positions of its tokens, from its own grid to that of the size."""
     other = copy.deepcopy(model)
     other.net.set_input_size(img_size=size)
     other.size, other.grid = tuple(size), other.net.patch_embed.grid_size

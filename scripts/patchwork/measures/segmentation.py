@@ -44,9 +44,12 @@ SHOWS = (
 )
 LEVELS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
 AUTHORS_LEVEL = 0.9
-TOKENS, ASPECTS = np.array(["class", "shape"]), np.array(["both", "kept", "squashed"])
-EXAMPLES, EXAMPLE_PIXELS = 4, 192
-VOID, CLASS_COLOURS = 255, 6  # values of the masks of examples: 0, from 1 the colour of a class, 255
+TOKENS = np.array(["class", "shape"])
+ASPECTS = np.array(["both", "kept", "squashed"])
+EXAMPLES = 4
+EXAMPLE_PIXELS = 192
+CLASS_COLOURS = 6  # masks of examples tell classes by 1 to 6, and
+VOID = 255
 COLOURS = torch.tensor(
     [[230, 85, 13], [31, 119, 180], [44, 160, 44], [214, 39, 140], [240, 200, 30], [23, 190, 207]]
 )
@@ -204,7 +207,7 @@ def class_colours(masks, void):
 
 
 def picture(kept):
-    """Rows are images; columns are the image, its mask, and what the tokens of each model take for objects."""
+    """Rows are images; columns the image, its mask, and what the tokens of each model take for objects."""
     first = next(iter(kept.values()))
     images, masks = first["images"].permute(0, 2, 3, 1), first["masks"].long()
     side = images.shape[1]
