@@ -532,7 +532,8 @@ def test_a_folder_like_that_of_pascal_voc_from_files_to_the_report(finished_voc)
     assert score["jaccard"] == pytest.approx(np.mean(images), abs=1e-6)
     report = finished_voc.path("results/report.html").read_text()
     for expected in (
-        "deit · shape",
+        "voc · mean of heads, aspect kept",
+        "3 models on voc.",
         "segmentation of cnn, deit, vit",
         "ResNet has no class token",
         "deit class",
