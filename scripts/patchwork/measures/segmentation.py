@@ -73,6 +73,9 @@ def measure(subject):
     square = tuple(max(1, round(size / side)) for side in patch)
     tokens = 1 + hasattr(model.net, "head_dist")
     own_grids = own_aspect(data.sizes, patch, size)
+    # As many patches at once as `batch_images` of the network's own size have: memory grows with their square.
+    fewer = subject.batch_images * np.prod(model.grid) // np.prod(square)
+    subject.batch_images = int(np.clip(fewer, 1, subject.batch_images))
 
     @lru_cache(maxsize=2)  # images are in order of their aspect
     def network(grid):
