@@ -73,7 +73,7 @@ def measure(subject):
     square = tuple(max(1, round(size / side)) for side in patch)
     tokens = 1 + hasattr(model.net, "head_dist")
     own_grids = own_aspect(data.sizes, patch, size)
-    # As many patches at once as `batch_images` of the network's own size have: memory grows with their square.
+    # No more patches at once than `batch_images` of the network's own size have.
     fewer = subject.batch_images * np.prod(model.grid) // np.prod(square)
     subject.batch_images = int(np.clip(fewer, 1, subject.batch_images))
 
@@ -158,7 +158,7 @@ def agreement(attention, masks, void, grid, keys):
     chosen = ranks[:, :, view] < torch.tensor(levels, dtype=ranks.dtype, device=device)[:, None]
     taken = chosen.sum(3)  # tiles, [images, tokens, ways]
     order = noise.uniform(torch.tensor(keys, device=device), views * tiles).view(images, 1, views, tiles)
-    random = order.argsort(3).argsort(3)[:, :, view] < taken[..., None]
+    random = order.argsort(3)[:, :, view] < taken[..., None]
 
     of_image, class_id, counts, lost = pixels_of_classes(masks, void, grid)
     total, tile_pixels = counts.sum(1)[:, None, None], masks[0].numel() // tiles
