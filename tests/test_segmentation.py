@@ -278,7 +278,7 @@ def test_images_that_keep_their_aspect(photographs):
 
 def test_neither_batches_nor_threads_nor_other_images_matter(photographs):
     model = models.Model(network(DEIT))
-    first, examples = measured(model, dataset(photographs), 32, 4)
+    first, examples = measured(model, dataset(photographs), 64, 16)  # of 32 pixels, 4 of 64
 
     def words(rows):
         return [[value for value in row.values() if isinstance(value, str)] for row in rows]
@@ -286,13 +286,13 @@ def test_neither_batches_nor_threads_nor_other_images_matter(photographs):
     def numbers(rows):
         return np.array([[value for value in row.values() if not isinstance(value, str)] for row in rows])
 
-    for batch_images, threads in [(1, 1), (3, 4)]:
-        again, others = measured(model, dataset(photographs, threads=threads), 32, batch_images)
+    for batch_images, threads in [(4, 1), (12, 4)]:
+        again, others = measured(model, dataset(photographs, threads=threads), 64, batch_images)
         assert words(first) == words(again)
         assert np.abs(numbers(first) - numbers(again)).max() < 1e-6
         assert examples.keys() == others.keys()
         assert all(torch.equal(examples[name], others[name]) for name in examples)
-    fewer, _ = measured(model, dataset(photographs, images=2), 32)  # the first and the third of four
+    fewer, _ = measured(model, dataset(photographs, images=2), 64)  # the first and the third of four
     for aspect in ("kept", "squashed"):
         way = {"head": 0, "token": "shape", "aspect": aspect}
         one, other = where(first, image=2, **way), where(fewer, image=1, **way)
@@ -422,7 +422,7 @@ def test_the_ways_of_counting_are_what_they_say(photographs, tmp_path):
     model = models.Model(network(DEIT))
     model.origin = {"timm": "deit"}
     table = tmp_path / "shapes/vit/segmentation.parquet"
-    one = subject(model, dataset(photographs), 4, {"size": 32})
+    one = subject(model, dataset(photographs), 4, {"size": 96})
     measuring.measure("segmentation", one, table, tmp_path / "examples.safetensors")
     rows = [{**row, "level": round(row["level"], 6)} for row in pq.read_table(table).to_pylist()]
     told = {
@@ -460,8 +460,9 @@ def test_the_ways_of_counting_are_what_they_say(photographs, tmp_path):
         assert (got[4]["low"], got[4]["high"]) == pytest.approx(
             (np.mean(images) - margin, np.mean(images) + margin)
         )
-        assert got[2]["jaccard"] >= got[3]["jaccard"]  # whoever chooses the head anew is never below
-        assert got[2]["jaccard"] >= got[1]["jaccard"]
+        # Whoever chooses the head anew is never below; here the heads are not of one mind.
+        assert got[2]["jaccard"] > got[3]["jaccard"] > min(mean(of(head, "jaccard")) for head in range(3))
+        assert got[2]["jaccard"] > got[1]["jaccard"]
     by_class = warehouse.query(
         path, "FROM segmentation_by_class WHERE step = 4 AND token = 'class'"
     ).to_pylist()
