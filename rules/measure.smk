@@ -1,8 +1,7 @@
 rule measure:
     """What one measure finds in one model on one dataset: a table, and arrays of a few images for pictures."""
     input:
-        images="results/images/{dataset}.npy",
-        index="results/images/{dataset}.parquet",
+        unpack(measured_images),
         weights=lambda w: weights(w.model),
     output:
         table=MEASURED,
@@ -13,13 +12,14 @@ rule measure:
         "benchmarks/measure/{dataset}/{model}/{measure}.jsonl"
     conda:
         "../envs/torch.yaml"
-    threads: 1
+    threads: lambda w: measures[w.measure].get("threads", 1)
     resources:
         gpu=gpus,
     params:
         origin=lambda w: measure_origin(w.dataset, w.model, w.measure),
         model=lambda w: facts(models[w.model]),
         settings=lambda w: measure_settings(w.measure),
+        taken=lambda w: {key: datasets[w.dataset].get(key) for key in ("images", "void")},
         seeds=seeds,
         compute=compute,
     script:

@@ -14,11 +14,49 @@ def measure_settings(measure):
     return measures[measure].get("settings", {}) | config.get("settings", {}).get(measure, {})
 
 
+def reads_masks(measure):
+    """Whether a measure reads folders of images and masks, instead of packed images."""
+    return "masks" in measures[measure].get("needs", [])
+
+
+def masks_facts(dataset):
+    """Where the masks of a dataset are: arguments of folders.masked."""
+    entry = datasets[dataset]
+    if "masks" not in entry:
+        return {"columns": image_columns(dataset)}
+    return {"masks": entry["masks"], **({"names": entry["list"]} if "list" in entry else {})}
+
+
+@cache
+def masks_origin(dataset):
+    """The images of a dataset that have masks, and these masks."""
+    entry, told = datasets[dataset], masks_facts(dataset)
+    taken = [entry.get("images"), entry.get("void")]
+    if "root" not in entry and "masks" not in entry:
+        return digest([folder_origin(dataset), taken])
+    try:
+        pairs = folders.masked(image_folder(dataset), images=entry.get("images"), **told)
+        return digest([taken, [[path, str(mask), file_stamp(mask)] for path, mask in pairs]])
+    except (ValueError, OSError) as error:
+        raise WorkflowError(f"datasets.{dataset}: {error}")
+
+
+def measured_images(where):
+    """What a measure reads: packed images and their index, or the folders of images and masks."""
+    dataset = where.dataset
+    if not reads_masks(where.measure):
+        return {"images": f"results/images/{dataset}.npy", "index": f"results/images/{dataset}.parquet"}
+    given = {"folder": image_folder(dataset), **masks_facts(dataset)}
+    # What is in folders is in `origin`; their times say nothing.
+    return given | {key: ancient(given[key]) for key in ("folder", "masks") if key in given}
+
+
 @cache
 def measure_origin(dataset, model, measure):
     code = program("measure.py", f"patchwork/measures/{measure}.py")
     decides = [measure_settings(measure), seeds, compute["dtype"], facts(models[model])]
-    return digest([images_origin(dataset), weights_origin(model), decides, code])
+    images = masks_origin(dataset) if reads_masks(measure) else images_origin(dataset)
+    return digest([images, weights_origin(model), decides, code])
 
 
 def drawn_of(where):

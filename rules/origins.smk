@@ -22,8 +22,10 @@ def perturbation_program(script, wildcards):
 
 
 def facts(entry):
-    """A config entry without its family, on which no result depends, and without what only perturbations need."""
-    return {key: entry[key] for key in sorted(entry) if key not in ("family", "shards", *NEEDS)}
+    """A config entry without its family, on which no result depends, and without what only perturbations need,
+    or measures that read masks."""
+    left_out = ("family", "shards", "masks", "list", "void", *NEEDS)
+    return {key: entry[key] for key in sorted(entry) if key not in left_out}
 
 
 @cache

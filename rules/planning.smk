@@ -6,7 +6,7 @@ from itertools import product
 def missing_files():
     """The files and folders that config entries name and that are not there, a line each."""
     for kind, names, keys in [
-        ("datasets", asked_folders, ["classes", "columns"]),
+        ("datasets", asked_folders, ["classes", "columns", "list"]),
         ("models", asked_models, ["weights"]),
         ("stylizers", asked_stylizers, ["decoder"]),
     ]:
@@ -32,9 +32,13 @@ def shared_images():
 
 
 if workflow.is_main_process:
+    if wrong := dict.fromkeys(missing_files()):
+        raise WorkflowError("\n".join(wrong))
+    # What has masks may be without class folders, if nothing else is asked of it.
+    masked = {each["dataset"] for each in asked_measures if reads_masks(each["measure"])}
     for dataset in asked_folders:
-        folder_origin(dataset)
+        (masks_origin if dataset in masked else folder_origin)(dataset)
     for dataset in asked_styles:
         styles_origin(dataset)
-    if wrong := dict.fromkeys([*missing_files(), *shared_images()]):
+    if wrong := dict.fromkeys(shared_images()):
         raise WorkflowError("\n".join(wrong))

@@ -9,9 +9,9 @@ from pathlib import Path
 from patchwork import files, warehouse
 
 given, params = snakemake.input, snakemake.params
-kinds = {"predictions": given.predictions, "indexes": given.indexes, "published": given.published}
-kinds |= {"superclasses": given.superclasses}
-kinds |= {name: given.get(name, []) for name in ("foregrounds", "trainings")}  # Snakemake drops an empty list
+lists = ("predictions", "indexes", "foregrounds", "trainings")  # Snakemake drops an empty one
+kinds = {name: given[name] for name in ("published", "superclasses")}
+kinds |= {name: given.get(name, []) for name in lists}
 asked = params.asked, params.reference, params.saliency
 told = params.trainings, params.stylized, params.measures, params.columns
 sql = [Path(path).read_text() for path in given.marts], Path(given.checks).read_text()

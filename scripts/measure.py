@@ -4,10 +4,14 @@ from patchwork import jobs
 
 jobs.start(snakemake)
 
-from patchwork import measuring, models, packed
+from patchwork import masked, measuring, models, packed
 
 given, params, where = snakemake.input, snakemake.params, snakemake.wildcards
-data = packed.Packed(given.images, given.index)
+if folder := given.get("folder"):
+    told = {key: given.get(key) for key in ("masks", "names", "columns")}
+    data = masked.Masked(folder, **told, **params.taken, threads=snakemake.threads)
+else:
+    data = packed.Packed(given.images, given.index)
 model = models.place(models.build(params.model, given.weights), params.compute)
 subject = measuring.Subject(model, data, where.dataset, params.compute, params.settings, params.seeds)
 measuring.measure(where.measure, subject, snakemake.output.table, snakemake.output.examples)

@@ -60,8 +60,22 @@ MEASURED = {
         "index": [0, 1, 0, None] * 2,
         "value": [0.9, 0.7, 0.6, 0.8, 0.5, 0.3, None, 0.4],
     },
+    "segmentation": {
+        "image": [0, 1, 0, 1, 0, 1],
+        "class_id": [1, 7, 1, 7, 1, 7],
+        "token": ["class"] * 6,
+        "head": [-1, -1, 0, 0, 1, 1],
+        "level": [0.9] * 6,
+        "aspect": ["both"] * 6,
+        "jaccard": [0.5, 0.4, 0.6, 0.2, 0.3, 0.4],
+        "jaccard_void": [0.4, 0.4, 0.5, 0.2, 0.2, 0.4],
+        "random": [0.2] * 6,
+        "random_void": [0.1] * 6,
+    },
 }
 WORDS = {
+    "segmentation": ("shapes: 2 images", "vit · class", "shapes · as the authors", "mean Jaccard index"),
+    "segmentation_threshold": ("shapes: 2 images", "vit", "shapes · class token", "attention taken"),
     "token_similarity": ("shapes: 2 images", "vit", "before it", "cosine of class and shape token"),
     "attention_visible": (
         "shapes: 2 images",

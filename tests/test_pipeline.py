@@ -13,6 +13,7 @@ from conftest import Project
 
 DROP = "scripts/patchwork/perturbations/random_drop.py"
 AFTERWARDS = {"build_warehouse": 1, "draw_figure": 15, "write_report": 1}
+MEASURED_ANEW = {"measure": 2, "draw_examples": 1}  # of one model on one dataset
 NEW_PERTURBATION = '''"""Turn the image upside down."""
 
 FAMILY = "permutation"
@@ -65,8 +66,8 @@ def test_a_model_is_one_line_and_runs_its_own_jobs(project):
     line = "  other: {family: cnn, timm: test_resnet, options: {num_classes: 10}, weights: other.safetensors}"
     project.edit("config.yaml", "runs:", f"{line}\nruns:")
     project.edit("config.yaml", "models: [vit, cnn]", "models: [vit, cnn, other]")
-    # Two: it belongs to the family `cnn`, which other studies ask for.
-    assert project.plan() == {"fetch_weights": 1, "predict": 2, "measure": 2, **AFTERWARDS}
+    # Two: it belongs to the family `cnn`, which another study asks for.
+    assert project.plan() == {"fetch_weights": 1, "predict": 2, **MEASURED_ANEW, **AFTERWARDS}
 
 
 @pytest.mark.parametrize("variants", [[], ["a"], ["a", "b"]])
@@ -95,7 +96,7 @@ def test_a_dataset_is_one_line(project):
     )
     assert project.plan() == {
         **{"draw_images": 1, "pack_images": 1, "map_saliency": 3, "score_foreground": 3},
-        **{"predict": 5, "draw_sheet": 4, "measure": 4},
+        **{"predict": 5, "draw_sheet": 4, "measure": 4, "draw_examples": 1},
         **AFTERWARDS,
     }
 
@@ -143,7 +144,8 @@ def test_other_weights_run_one_model(project):
     shutil.copy(project.path("cnn.safetensors"), project.path("other.safetensors"))
     project.edit("config.yaml", "weights: cnn.safetensors", "weights: other.safetensors")
     taught = {"train_stage": 1, "export_weights": 1}  # the model whose teacher it is
-    assert project.plan() == {"fetch_weights": 1, **taught, "predict": 3, "measure": 4, **AFTERWARDS}
+    both = {"predict": 3, "measure": 4, "draw_examples": 1}
+    assert project.plan() == {"fetch_weights": 1, **taught, **both, **AFTERWARDS}
 
 
 def test_a_learning_rate_runs_its_training_and_its_model(project):
@@ -232,7 +234,7 @@ def test_settings_of_the_evaluation_start_no_training(project):
     with open(project.path("config.yaml"), "a") as config:
         config.write("compute: {batch_images: 8}\n")
     mapped = {"map_saliency": 3, "score_foreground": 3, "draw_sheet": 1}
-    assert project.plan() == {**mapped, "predict": 7, "measure": 4, **AFTERWARDS}
+    assert project.plan() == {**mapped, "predict": 7, "measure": 4, "draw_examples": 1, **AFTERWARDS}
 
 
 def test_a_new_file_beside_the_class_folders_runs_nothing(project):
@@ -297,6 +299,7 @@ def test_every_sheet_of_the_report_stands_under_its_own_name(finished):
     report = finished.path("results/report.html").read_text()
     shown = dict(re.findall(r"<figure><h3>([^<]+)</h3>.*?base64,([^\"]+)", report, re.S))
     sheets = [*finished.path("results/sheets").rglob("*.webp")]
+    assert shown.pop("shapes: segmentation of cnn, shape")  # what a measure has kept of images
     assert len(sheets) == len(shown) == 4
     for sheet in sheets:
         dataset, perturbation, variant = sheet.with_suffix("").parts[-3:]

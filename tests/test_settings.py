@@ -561,3 +561,39 @@ def test_constants_in_one_line_are_refused(tmp_path):
     (tmp_path / "both.py").write_text("FAMILY, AXIS = 'a', 'b'\n")
     with pytest.raises(ValueError, match=r"both.py, line 1: give each constant a line of its own"):
         catalogue(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "lacks"),
+    [
+        ("{root: data/photos}", True),
+        ("{root: data/photos, masks: data/masks}", False),
+        ("{root: data/photos, columns: columns.csv}", False),
+        ("{draw: conflict, images: 10, size: 32}", False),
+        ("{draw: painting, images: 10, size: 32}", True),
+        ("{stylize: drawn, styles: drawn, stylizer: s}", False),
+        ("{stylize: photos, styles: drawn, stylizer: s}", True),
+        ("{stylize: seen, styles: drawn, stylizer: s}", True),
+    ],
+)
+def test_a_measure_that_compares_with_masks_needs_some(tmp_path, dataset, lacks):
+    study = "studies:\n  objects: {datasets: seen, models: vit, measures: segmentation}\n"
+    told = problems(
+        tmp_path,
+        ("pixels:", f"  seen: {dataset}\npixels:"),
+        ("runs:", "stylizers:\n  s: {encoder: mine, layers: [layer1], decoder: d.pth}\nruns:"),
+        ("studies:\n", study),
+    )
+    says = ": studies.objects.datasets: segmentation compares with true masks, and seen has none: give it"
+    assert any(says in line for line in told) == lacks
+    assert not lacks or len(told) == 1
+
+
+def test_where_masks_are_is_told_of_a_folder_of_images(tmp_path):
+    for entry, says in [
+        ("{draw: natural, images: 10, size: 32, masks: m}", "'root' is a dependency of 'masks'"),
+        ("{root: data/photos, list: val.txt}", "'masks' is a dependency of 'list'"),
+        ("{root: data/photos, masks: m, void: 0}", "0 is less than the minimum of 1 (value of mask pixels"),
+    ]:
+        told = problems(tmp_path, ("pixels:", f"  seen: {entry}\npixels:"))
+        assert says in " ".join(told)

@@ -6,7 +6,8 @@
 -- stylizer), which datasets were made of which; trainings, of the models that were trained here, and epochs, how
 -- their runs went; measures, what was asked of the models beside predictions, and a view of the name of each; and the variable `reference`, the model that the others are compared with.
 
-CREATE VIEW predictions AS
+-- (Where there are no files, there is a view without rows already.)
+CREATE VIEW IF NOT EXISTS predictions AS
 SELECT
     split_part(filename, '/', -4) AS dataset,
     split_part(filename, '/', -3) AS model,
@@ -15,7 +16,7 @@ SELECT
     * EXCLUDE (filename)
 FROM read_parquet(getvariable('predictions'), filename = true);
 
-CREATE VIEW images AS
+CREATE VIEW IF NOT EXISTS images AS
 SELECT regexp_extract(filename, '([^/]+)\.parquet$', 1) AS dataset, * EXCLUDE (filename)
 FROM read_parquet(getvariable('indexes'), filename = true, union_by_name = true)
 -- Few datasets tell what the texture of an image stands for; the column is there for all.

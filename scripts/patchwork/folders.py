@@ -1,11 +1,13 @@
 """Image folders: one folder per class. Read while planning too, so nothing here may import much."""
 
+import csv
 import os
 import re
 from pathlib import Path
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 WORDNET_ID = re.compile(r"n\d{8}")
+OWN_COLUMNS = {"image", "label", "class_name", "problem"}  # of the index of packed images
 
 
 def listing(root, images=None):
@@ -29,8 +31,13 @@ def listing(root, images=None):
                 "or remove it"
             )
         found += [(folder.name, path) for path in inside]
+    return thinned(found, images)
+
+
+def thinned(found, images=None):
+    """So many of a list, spread evenly over it; all, if there are not more or no number is told."""
     if images and images < len(found):
-        found = [found[i * len(found) // images] for i in range(images)]
+        return [found[i * len(found) // images] for i in range(images)]
     return found
 
 
@@ -45,6 +52,46 @@ def below(folder):
     if not found:
         raise ValueError(f"{folder} has no images in it: add some ({', '.join(sorted(EXTENSIONS))})")
     return found
+
+
+def masked(root, masks=None, names=None, columns=None, images=None):
+    """The images of a folder, of whatever classes, that have a mask: (path relative to root, file of the
+    mask), in order of path.
+
+    masks: a folder of masks, each of the path of its image but .png; every image needs one. names: a text
+    file of those that do: a path without ending in each line. columns: without `masks`, a CSV (read_columns)
+    whose column `mask` tells where they are, from its own folder. images: keep only so many, spread evenly.
+    Raises FileNotFoundError or ValueError that names the file at fault.
+    """
+    found = below(root)
+    if masks:
+        if not os.path.isdir(masks):
+            raise FileNotFoundError(f"there is no folder {masks}: it should hold a mask (.png) of each image")
+        listed = named(found, names, root) if names else found
+        pairs = [(path, Path(masks, path).with_suffix(".png")) for path in listed]
+    else:
+        told = {path: row["mask"] for path, row in read_columns(columns).items() if row.get("mask")}
+        pairs = [(path, Path(columns or "").parent / told[path]) for path in found if path in told]
+        if not pairs:
+            told_by = columns or "a CSV, `columns`,"
+            raise ValueError(f"{root} has no masks: {told_by} should name them in a column `mask`")
+    for path, mask in pairs:
+        if not mask.is_file():
+            advice = "" if names or not masks else "; `list: FILE` would name the images that have one"
+            raise FileNotFoundError(f"there is no mask {mask} of the image {Path(root, path)}{advice}")
+    return thinned(pairs, images)
+
+
+def named(found, names, root):
+    """Those of the paths `found` that the text file `names` lists, without their endings."""
+    known = {os.path.splitext(path)[0]: path for path in found}
+    lines = dict.fromkeys(line.strip() for line in read_list(names) if line.strip())
+    if not lines:
+        raise ValueError(f"{names} names no image: it should have a name in each line, without its ending")
+    for line in lines:
+        if line not in known:
+            raise ValueError(f"{names} names {line!r}, but {root} has no such image (.jpg, .png ...)")
+    return sorted(known[line] for line in lines)
 
 
 def images_below(folder):
@@ -74,6 +121,24 @@ def read_list(path):
         return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: save it as such") from error
+
+
+def read_columns(path):
+    """Further columns of a dataset, a CSV with one row per image by `path`: {path: {column: value}}."""
+    if not path:
+        return {}
+    with open(path, newline="", encoding="utf-8-sig") as opened:
+        table = csv.DictReader(opened)
+        names = table.fieldnames or []
+        if "path" not in names or set(names) & OWN_COLUMNS:
+            own = ", ".join(sorted(OWN_COLUMNS))
+            raise ValueError(f"{path} needs a column path, and none called {own}: it has {', '.join(names)}")
+        rows = {}
+        for row in table:
+            if None in row or None in row.values():
+                raise ValueError(f"{path}, line {table.line_num}: not as many cells as the first line has")
+            rows[row.pop("path")] = row
+        return rows
 
 
 def class_order(names, classes=None):

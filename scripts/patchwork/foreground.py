@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
-from patchwork import grids, jobs, noise, pixels
+from patchwork import grids, jobs, masked, noise, pixels
 
 SHARES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 SCORES = pa.schema(
@@ -77,22 +77,7 @@ def read_mask(path, image, transform):
 
     Raises ValueError if it cannot be read or has not the size of the image.
     """
-    try:
-        with Image.open(path) as opened:
-            opened.load()
-            mask = ImageOps.exif_transpose(opened)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"the mask {path} cannot be read ({error})") from error
-    if mask.size != upright_size(image):
-        sizes = ["x".join(map(str, size)) for size in (mask.size, upright_size(image))]
-        raise ValueError(f"the mask {path} has {sizes[0]} pixels, but its image {image} has {sizes[1]}")
+    mask = masked.opened(path, masked.upright_size(image), image)
     values = np.asarray(mask if mask.mode in ONE_CHANNEL else mask.convert("RGB"))
     inside = values.reshape(*values.shape[:2], -1).any(2)
     return np.asarray(transform(Image.fromarray(inside.astype(np.uint8))))[None] > 0
-
-
-def upright_size(path):
-    """Width and height of an image file in pixels, upright by its EXIF orientation."""
-    with Image.open(path) as opened:
-        turned = opened.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return opened.size[::-1] if turned else opened.size

@@ -1,6 +1,7 @@
 """Any timm model as a function of pixels in [0, 1]: it resizes and normalises inside."""
 
 import contextlib
+import copy
 import difflib
 import hashlib
 import json
@@ -131,6 +132,15 @@ def attending(net):
     if not modules or not all(hasattr(m, "attn_drop") and not hasattr(m, "lambda_init") for m in modules):
         raise ValueError(f"{type(net).__name__} has no blocks with a ViT's attention")
     return modules
+
+
+def resized(model, size):
+    """A copy of a vision transformer's Model that takes images of another size (height, width), of whole
+    patches. timm interpolates the positions of its tokens, from its own grid to that of the size."""
+    other = copy.deepcopy(model)
+    other.net.set_input_size(img_size=size)
+    other.size, other.grid = tuple(size), other.net.patch_embed.grid_size
+    return other.to(model.mean.device)
 
 
 def decide(net, prepared, head=None):

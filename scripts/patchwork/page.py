@@ -54,6 +54,7 @@ SHOWN = {
     "answered": ("share of images", "{:.1%}"),
     "shape_bias": ("shape bias", "{:.1%}"),
     "jaccard": ("mean Jaccard index", "{:.1%}"),
+    "random": ("random patches", "{:.1%}"),
     "corruption": ("corruption", "{}"),
     "error": ("error", "{:.1%}"),
     "lost": ("pixels lost", "{:.1%}"),
@@ -145,24 +146,24 @@ def count(number, one, many=None):
 
 def summary(tables, seeds):
     """What was run, in a sentence."""
-    names = {row["model"] for row in tables["models"]}
-    seen = ", ".join(
-        f"{row['dataset']} ({count(row['images'], 'image')}, {count(row['classes'], 'class', 'classes')})"
+    names = {row["model"] for kind in ("models", "measures") for row in tables[kind]}
+    seen = {
+        row["dataset"]: f"{row['dataset']} ({count(row['images'], 'image')}, "
+        f"{count(row['classes'], 'class', 'classes')})"
         for row in tables["datasets"]
-    )
-    listed = ", ".join(map(str, seeds))
-    return escape(f"{count(len(names), 'model')} on {seen}; seed{'s'[: len(seeds) != 1]} {listed}.")
+    }
+    seen = {row["dataset"]: row["dataset"] for row in tables["measures"]} | seen
+    listed = f"; seed{'s'[: len(seeds) != 1]} {', '.join(map(str, seeds))}" * bool(seeds)
+    return escape(f"{count(len(names), 'model')} on {', '.join(seen.values())}{listed}.")
 
 
 def origin(computations):
     """With what the predictions were computed; when and with what the page was made."""
     several = " Not all with the same software or on the same device." * (len(computations) > 1)
+    told = f"Predictions computed with {'; '.join(computations)}.{several} " * bool(computations)
     made = f"Page made on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC"
     commit = git_commit()
-    return escape(
-        f"Predictions computed with {'; '.join(computations)}.{several} "
-        f"{made}{f', commit {commit}' if commit else ''}, with {', '.join(versions())}."
-    )
+    return escape(f"{told}{made}{f', commit {commit}' if commit else ''}, with {', '.join(versions())}.")
 
 
 def versions():

@@ -1,6 +1,5 @@
 """Packed images: every image decoded, resized and cropped once, in one array that is read as it is."""
 
-import csv
 import hashlib
 import json
 import os
@@ -18,8 +17,6 @@ from patchwork import without_compiler  # noqa: F401 - before anything imports t
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from patchwork import files, folders, jobs
-
-OWN_COLUMNS = {"image", "label", "class_name", "problem"}
 
 BLOCK_IMAGES = 256  # decoded at a time, so that memory does not grow with the dataset
 
@@ -51,24 +48,6 @@ def view(resize, crop, interpolation):
     return Compose([Resize(resize, interpolation=mode), CenterCrop(crop)])
 
 
-def read_columns(path):
-    """Further columns of a dataset, a CSV with one row per image by `path`: {path: {column: value}}."""
-    if not path:
-        return {}
-    with open(path, newline="", encoding="utf-8-sig") as opened:
-        table = csv.DictReader(opened)
-        names = table.fieldnames or []
-        if "path" not in names or set(names) & OWN_COLUMNS:
-            own = ", ".join(sorted(OWN_COLUMNS))
-            raise ValueError(f"{path} needs a column path, and none called {own}: it has {', '.join(names)}")
-        rows = {}
-        for row in table:
-            if None in row or None in row.values():
-                raise ValueError(f"{path}, line {table.line_num}: not as many cells as the first line has")
-            rows[row.pop("path")] = row
-        return rows
-
-
 def pack(
     root, array_path, index_path, pixels, *, classes=None, columns=None, images=None, skip=False, threads=1
 ):
@@ -79,14 +58,14 @@ def pack(
     those of the CSV `columns`. Its metadata hold the classes in order and the digest of pixels and labels.
 
     pixels: {resize, crop, interpolation}. classes: a class list (folders.class_order). columns: a
-    CSV (read_columns). skip: leave corrupt files out instead of stopping.
+    CSV (folders.read_columns). skip: leave corrupt files out instead of stopping.
     Raises ValueError naming the file or folder at fault.
     """
     found = folders.listing(root, images)
     everything = folders.listing(root)
     order = folders.class_order([name for name, _ in everything], classes)
     labels = {name: label for label, name in enumerate(order)}
-    extra = read_columns(columns)
+    extra = folders.read_columns(columns)
     if lost := set(extra) - {path for _, path in everything}:
         raise ValueError(f"{columns} tells of {min(lost)!r} ({len(lost)} such), which is no image of {root}")
     transform = view(**pixels)

@@ -28,11 +28,11 @@ def ranks(model, data, compute, head, grid):
             last = min(first + compute["batch_images"], len(found))
             pixels = packed.pixels(data, first, last, device)
             with models.autocast(device, dtype):
-                attended = mass(model, pixels, head)
-            if not attended.isfinite().all():
+                found_mass = mass(model, pixels, head)
+            if not found_mass.isfinite().all():
                 paths = f"{data.paths[first]} to {data.paths[last - 1]}"
                 raise ValueError(f"its attention has NaN in {paths}, computing in {dtype}")
-            found[first:last] = rank(redistributed(attended, rows, columns)).cpu()
+            found[first:last] = rank(redistributed(found_mass, rows, columns)).cpu()
             bar.update(last - first)
     return found
 
@@ -46,13 +46,19 @@ def mass(model, pixels, head):
     net = model.net
     if getattr(net, "cls_token", None) is None:  # registers alone are prefix tokens, too
         raise ValueError(f"saliency: {type(net).__name__} has no class token")
-    attention = model.attention(pixels, last=1)[0]
-    heads = attention.shape[1]
+    seen = attended(model, pixels)[:, 0]
+    heads = seen.shape[1]
     if head != "mean" and head >= heads:
         raise ValueError(f"saliency.head: there are heads 0 to {heads - 1} and `mean`, no {head}")
-    seen = attention[:, :, 0, net.num_prefix_tokens :].double()
     seen = seen.mean(1) if head == "mean" else seen[:, head]
     return (seen / seen.sum(1, keepdim=True)).unflatten(1, model.grid)
+
+
+def attended(model, pixels, tokens=1):
+    """How much the first tokens (class, shape) of the last block attend to each patch token, head by head:
+    float64 [N, tokens, heads, patch tokens]."""
+    attention = model.attention(pixels, last=1)[0]
+    return attention[:, :, :tokens, model.net.num_prefix_tokens :].transpose(1, 2).double()
 
 
 def redistributed(values, rows, columns):

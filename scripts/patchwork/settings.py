@@ -117,7 +117,13 @@ def name_problems(config, lines, perturbations, measures, recipes):
     for name, study in config["studies"].items():
         evaluated_on = look_up(["studies", name, "datasets"], study["datasets"], datasets)
         looked_at = look_up(["studies", name, "models"], study["models"], models)
-        look_up(["studies", name, "measures"], study.get("measures", []), measures)
+        measured = look_up(["studies", name, "measures"], study.get("measures", []), measures)
+        for each in [each for each in measured if "masks" in measures[each].get("needs", [])]:
+            for dataset in [known for known in evaluated_on if not has_masks(datasets[known], datasets)]:
+                problems.append(
+                    f"{lines.of(['studies', name, 'datasets'])}: {each} compares with true masks, and "
+                    f"{dataset} has none: give it `masks: FOLDER`, or a column `mask` in its `columns`"
+                )
         if "perturbations" not in study:
             continue
         asked_models |= set(looked_at)
@@ -182,6 +188,16 @@ def name_problems(config, lines, perturbations, measures, recipes):
         found = level_problems(levels, named[name]) if name in named else [unknown(name, named)]
         problems += [f"{lines.of(['levels', name])}: {problem}" for problem in found]
     return problems
+
+
+def has_masks(entry, datasets):
+    """Whether a dataset has true masks, as far as the config tells; a stylized one has those of its contents,
+    if their columns name them."""
+    if "masks" in entry:
+        return True
+    for _ in datasets:  # not for ever, if it is made from itself
+        entry = datasets.get(entry.get("stylize"), entry)
+    return "columns" in entry or entry.get("draw", "painting") != "painting"
 
 
 def saliency_problems(config):

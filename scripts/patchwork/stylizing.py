@@ -85,11 +85,11 @@ def rows(name, contents, styles, columns=None, images=None):
     """What a stylized set is made of, a dict for each image: {path, content, style, ...}.
 
     name: the set's. contents: an image folder, of which `images` are taken (folders.listing). styles: a
-    folder (folders.below). columns: the CSV of the contents (pixels.read_columns); what it tells stays.
+    folder (folders.below). columns: the CSV of the contents (folders.read_columns); what it tells stays.
     Raises ValueError if two images would have the same name as PNG.
     """
     found = [path for _, path in folders.listing(contents, images)]
-    files, more = folders.below(styles), pixels.read_columns(columns)
+    files, more = folders.below(styles), folders.read_columns(columns)
     keys = torch.tensor([noise.key(0, name, path, "style") for path in found])
     drawn = (noise.uniform(keys, 1)[:, 0] * len(files)).long().tolist()
     taken, listed = {}, []

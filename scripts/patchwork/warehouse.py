@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patchwork import metrics
+from patchwork import metrics, tables
 
 STRIP = ["dataset", "model", "perturbation", "variant"]
 ASKED = pa.schema(
@@ -53,6 +53,12 @@ TRAININGS = pa.schema(
 )
 EPOCHS = pa.schema([("run", pa.string()), *metrics.EPOCHS])
 SQL_TYPES = {"int16": "SMALLINT", "int32": "INTEGER", "float32": "FLOAT", "string": "VARCHAR"}
+# The columns of views where there are no files, as in a study of nothing but measures that read masks.
+NOTHING = {
+    "predictions": [*STRIP, *tables.PREDICTIONS.names],
+    "images": ["dataset", "image", "label", "class_name", "path", "problem", "texture_class"],
+}
+TEXTS = {*STRIP, "class_name", "path", "problem", "texture_class"}
 SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, "level"])
 SHOWN_ROWS = 3
 
@@ -126,11 +132,15 @@ def build(
             db.execute(measure_view(name, kinds, bool(dict(sources)[name])))
         db.execute("SET VARIABLE reference = ?", [reference])
         db.execute("CREATE TABLE outputs (dataset VARCHAR, outputs INT)")
-        db.executemany("INSERT INTO outputs VALUES (?, ?)", [outputs(path) for path in given["indexes"]])
+        for path in given["indexes"]:
+            db.execute("INSERT INTO outputs VALUES (?, ?)", outputs(path))
         db.execute("CREATE TABLE computations (computed_with VARCHAR)")
-        db.executemany(
-            "INSERT INTO computations VALUES (?)", [[words] for words in computations(given["predictions"])]
-        )
+        for words in computations(given["predictions"]):
+            db.execute("INSERT INTO computations VALUES (?)", [words])
+        for name, kind in [("predictions", "predictions"), ("images", "indexes")]:
+            if not given[kind]:
+                types = {column: "VARCHAR" if column in TEXTS else "FLOAT" for column in NOTHING[name]}
+                db.execute(empty_view(name, types))
         for text in marts:
             db.execute(text)
         for meaning, query in statements(checks):
@@ -171,14 +181,19 @@ def measure_view(name, columns, is_measured):
     """SQL of the view `name` of all that a measure found, .../dataset/model/name.parquet; without rows where
     it was not asked for."""
     if not is_measured:
-        nothing = [f"NULL::{SQL_TYPES[kind]} AS {column}" for column, kind in columns.items()]
-        nothing = ["NULL::VARCHAR AS dataset", "NULL::VARCHAR AS model", *nothing]
-        return f"CREATE VIEW {name} AS SELECT {', '.join(nothing)} WHERE false"
+        types = {column: SQL_TYPES[kind] for column, kind in columns.items()}
+        return empty_view(name, {"dataset": "VARCHAR", "model": "VARCHAR"} | types)
     return (
         f"CREATE VIEW {name} AS SELECT split_part(filename, '/', -3) AS dataset, "
         f"split_part(filename, '/', -2) AS model, * EXCLUDE (filename) "
         f"FROM read_parquet(getvariable('{name}'), filename = true)"
     )
+
+
+def empty_view(name, types):
+    """SQL of a view without rows. types: {column: SQL type}."""
+    columns = ", ".join(f"NULL::{kind} AS {column}" for column, kind in types.items())
+    return f"CREATE VIEW {name} AS SELECT {columns} WHERE false"
 
 
 def foreground_scores(paths):
