@@ -22,8 +22,9 @@ def perturbation_program(script, wildcards):
 
 
 def facts(entry):
-    """A config entry without its family, on which no result depends, and without what only perturbations need."""
-    return {key: entry[key] for key in sorted(entry) if key not in ("family", "shards", *NEEDS)}
+    """A config entry without its family, on which no result depends, and without what only perturbations or the
+    report need."""
+    return {key: entry[key] for key in sorted(entry) if key not in ("family", "shards", "decisions", *NEEDS)}
 
 
 @cache
@@ -33,11 +34,8 @@ def folder_origin(dataset):
         return digest([dataset, facts(entry), program("draw_images.py")])
     if "stylize" in entry:
         return stylized_origin(dataset)
-    told = [
-        Path(entry[key]).read_bytes().hex()
-        for key in ("classes", "columns")
-        if os.path.isfile(entry.get(key, ""))
-    ]
+    lists = [entry.get("classes", ""), entry.get("columns", ""), categories_file(dataset) or ""]
+    told = [Path(file).read_bytes().hex() for file in lists if os.path.isfile(file)]
     try:
         return digest([folders.listing(entry["root"]), told])
     except (ValueError, OSError) as error:
@@ -120,5 +118,6 @@ def report_origin():
     scores = [foreground_origin(strip["dataset"], strip["model"]) for strip in scored]
     sources = [*marts, "reports/checks.sql", "reports/published.csv"]
     tables = [Path(HERE, source).read_text() for source in sources]
+    tables += [Path(path).read_bytes().hex() for paths in decision_files.values() for path in paths]
     trainings = [run_origin(run) for run in asked_runs]
     return digest([strips, scores, trainings, program("build_warehouse.py"), tables])

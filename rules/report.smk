@@ -5,6 +5,7 @@ rule build_warehouse:
         indexes=paths("results/images/{dataset}.parquet"),
         foregrounds=foregrounds,
         trainings=expand("results/trainings/{run}.parquet", run=asked_runs),
+        decisions=[file for files in decision_files.values() for file in files],
         published=here("reports/published.csv"),
         marts=[here(path) for path in marts],
         checks=here("reports/checks.sql"),
@@ -27,6 +28,7 @@ rule build_warehouse:
         reference=reference,
         trainings=[training_facts(name) for name in asked_models if "run" in models[name]],
         stylized=stylized_facts(),
+        decisions=decision_files,
     script:
         "../scripts/build_warehouse.py"
 
