@@ -2,9 +2,11 @@
 -- variables of their names (no glob, so no stale file joins in). The rest are tables, and what figures read.
 -- Given: asked (dataset, model, perturbation, variant, family, model_family, level, seed, clean), a row for
 -- each cell that the config asks for; clean is true for the first level of a strip, which changes nothing.
--- And outputs (dataset, outputs), how many classes a model of it tells apart; stylized (dataset, content,
--- stylizer), which datasets were made of which; trainings, of the models that were trained here, and epochs, how
--- their runs went; and the variable `reference`, the model that the others are compared with.
+-- And outputs (dataset, outputs, names), the classes that a model of it tells apart; categories (dataset, label,
+-- class_name, members), of which classes of a model they are made, where they are; other_decisions, of people and
+-- networks of others; stylized (dataset, content, stylizer), which datasets were made of which; trainings, of models that
+-- were trained here, and epochs, how their runs went; and the variable `reference`, the model that the others are
+-- compared with.
 
 CREATE VIEW predictions AS
 SELECT

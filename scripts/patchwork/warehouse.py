@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patchwork import metrics
+from patchwork import bootstrap, metrics, observers
 
 STRIP = ["dataset", "model", "perturbation", "variant"]
 ASKED = pa.schema(
@@ -34,6 +34,15 @@ FOREGROUND = pa.schema(
 )
 SALIENCY = pa.schema([("model", pa.string()), ("head", pa.string()), ("grid", pa.string())])
 REFUSED = pa.schema([*(ASKED.field(name) for name in [*STRIP, "level"]), ("reason", pa.string())])
+OUTPUTS = pa.schema([("dataset", pa.string()), ("names", pa.list_(pa.string()))])
+CATEGORIES = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("label", pa.int16()),
+        ("class_name", pa.string()),  # of the category
+        ("members", pa.list_(pa.string())),  # the classes of a model that make it up
+    ]
+)
 STYLIZED = pa.schema([(name, pa.string()) for name in ("dataset", "content", "stylizer")])
 TRAININGS = pa.schema(
     [
@@ -51,7 +60,18 @@ SHOWN_ROWS = 3
 
 
 def build(
-    path, given, asked, reference, saliency, marts, checks, threads, memory_mb, trainings=(), stylized=()
+    path,
+    given,
+    asked,
+    reference,
+    saliency,
+    marts,
+    checks,
+    threads,
+    memory_mb,
+    trainings=(),
+    stylized=(),
+    decisions=None,
 ):
     """Write a warehouse to `path`, which must not exist.
 
@@ -62,8 +82,8 @@ def build(
     dicts with the names of ASKED and `cells` [(level, seed)], clean level first. reference: the model that
     others are compared with. saliency: the config's {model, head, grid}, or None. marts: SQL texts
     in their order; checks: one. trainings: of models that were trained here, dicts of TRAININGS. stylized:
-    datasets that were stylized from others, dicts of STYLIZED. Raises ValueError with the comment of the
-    first check that finds something.
+    datasets that were stylized from others, dicts of STYLIZED. decisions: CSV files of observers.decisions by
+    dataset, {name: [path]}. Raises ValueError with the comment of the first check that finds something.
     """
     with duckdb.connect(path) as db:
         # Some memory is used beside DuckDB's own: Arrow tables, the reading of parquet footers.
@@ -97,8 +117,14 @@ def build(
         db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
         name_sources(db)
         db.execute("SET VARIABLE reference = ?", [reference])
-        db.execute("CREATE TABLE outputs (dataset VARCHAR, outputs INT)")
-        db.executemany("INSERT INTO outputs VALUES (?, ?)", [outputs(path) for path in given["indexes"]])
+        facts = {Path(path).stem: index_facts(path) for path in given["indexes"]}
+        db.register("outputs_told", outputs(facts))
+        db.execute("CREATE TABLE outputs AS SELECT dataset, len(names)::INT AS outputs, names FROM outputs_told")
+        db.register("categories_told", categories(facts))
+        db.execute("CREATE TABLE categories AS FROM categories_told")
+        db.register("decisions_told", other_decisions(decisions or {}, facts))
+        db.execute("CREATE TABLE other_decisions AS FROM decisions_told")
+        bootstrap.register(db)
         db.execute("CREATE TABLE computations (computed_with VARCHAR)")
         db.executemany(
             "INSERT INTO computations VALUES (?)", [[words] for words in computations(given["predictions"])]
@@ -150,10 +176,34 @@ def epochs(paths):
     return pa.concat_tables(tables)
 
 
-def outputs(index):
-    """A dataset and the number of classes that its models tell apart, from its index."""
+def index_facts(index):
+    """The classes that the models of a dataset tell apart, in order, and the classes of a model that each is made
+    of, {} if they are no categories: from its index."""
     metadata = pq.read_schema(index).metadata or {}
-    return [Path(index).stem, len(json.loads(metadata.get(b"classes", b"[]")))]
+    return [json.loads(metadata.get(key, empty)) for key, empty in [(b"classes", b"[]"), (b"categories", b"{}")]]
+
+
+def outputs(facts):
+    """The classes that the models of each dataset tell apart, a table of OUTPUTS. facts: {dataset: index_facts}."""
+    return pa.Table.from_pylist([{"dataset": name, "names": names} for name, (names, _) in facts.items()], OUTPUTS)
+
+
+def categories(facts):
+    """What the classes of datasets with categories are made of, a table of CATEGORIES. facts: as of `outputs`."""
+    rows = [
+        {"dataset": dataset, "label": label, "class_name": name, "members": members[name]}
+        for dataset, (names, members) in facts.items()
+        for label, name in enumerate(names)
+        if members
+    ]
+    return pa.Table.from_pylist(rows, CATEGORIES)
+
+
+def other_decisions(paths, facts):
+    """How people and other networks decided, a table of observers.DECISIONS. paths: {dataset: [CSV]}. facts: as
+    of `outputs`."""
+    told = [observers.decisions(dataset, facts[dataset][0], files) for dataset, files in paths.items()]
+    return pa.concat_tables([observers.DECISIONS.empty_table(), *told])
 
 
 def computations(predictions):
