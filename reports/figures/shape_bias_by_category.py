@@ -10,7 +10,7 @@ click on an observer in the legend lets it stand out.
 The table and the tooltips give 95 % Wilson intervals over images; those of humans, where the decisions of
 each are known, and those of the means are bootstrap intervals, over persons for humans and over the images
 of each class for others. The published humans are ten persons who were asked what they see (neutral
-instruction); one of them, subject-10, is who the paper calls "Humans".
+instruction); one of them, subject-10, is who the paper calls "Humans" in its figure 6.
 """
 
 import altair as alt
@@ -54,7 +54,7 @@ def chart(cells):
         "class_name:N",
         sort=alt.EncodingSortField("row_place", op="min"),
         title=None,
-        axis=alt.Axis(labelLimit=160),
+        axis=alt.Axis(labelLimit=160, labelPadding=9),
     )
     layers = [
         # The first of the layers with a colour makes the legend, so it is not a pale one.

@@ -88,7 +88,7 @@ WITH
 FROM each
 UNION ALL
 SELECT
-    dataset, format('{} humans', any_value(persons)), 'people', class_name, max(images), sum(shape)::BIGINT,
+    dataset, format('humans, n = {}', any_value(persons)), 'people', class_name, max(images), sum(shape)::BIGINT,
     sum(texture)::BIGINT
 FROM each
 JOIN persons USING (dataset)
@@ -98,8 +98,8 @@ UNION ALL
 SELECT
     dataset,
     CASE
-        WHEN observer LIKE 'humans%' THEN '10 humans (published)'
-        WHEN observer = 'subject-10' THEN 'subject-10 (“Humans” of the paper)'
+        WHEN observer LIKE 'humans%' THEN 'humans (published)'
+        WHEN observer = 'subject-10' THEN 'subject-10 (“Humans”)' -- those of figure 6 of the paper
         ELSE observer
     END,
     CASE WHEN observer LIKE 'humans%' THEN 'people' ELSE 'person' END,
