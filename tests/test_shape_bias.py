@@ -71,7 +71,9 @@ def test_intervals_are_those_of_a_bootstrap_of_the_images_themselves():
 def test_the_pooled_interval_agrees_with_wilsons():
     shape, texture = COUNTS[:3].sum(0)
     wilson = binomtest(int(shape), int(shape + texture)).proportion_ci(method="wilson")
-    assert intervals.over_images(*COUNTS[:3].T, DRAWN[:3])[:2] == pytest.approx([wilson.low, wilson.high], abs=0.02)
+    assert intervals.over_images(*COUNTS[:3].T, DRAWN[:3])[:2] == pytest.approx(
+        [wilson.low, wilson.high], abs=0.02
+    )
 
 
 def test_equal_counts_give_equal_intervals_and_classes_without_a_decision_none():
@@ -103,7 +105,12 @@ def test_kappa_is_that_of_its_definition():
     random = np.random.default_rng(0)
     first = random.random(500) < 0.6
     second = np.where(random.random(500) < 0.5, first, random.random(500) < 0.3)
-    table = [(first & second).sum(), (first & ~second).sum(), (~first & second).sum(), (~first & ~second).sum()]
+    table = [
+        (first & second).sum(),
+        (first & ~second).sum(),
+        (~first & second).sum(),
+        (~first & ~second).sum(),
+    ]
     assert intervals.kappa(table) == pytest.approx(cohen_kappa(first, second))
     low, high = intervals.kappa_interval(table)
     expected = bootstrap(
@@ -123,7 +130,9 @@ def test_the_class_mean_lets_every_class_count_alike(results):
     [row] = rows(path, "FROM shape_bias")
     labels, textures = cues(IMAGES)
     pred = decide(100, 150)
-    counts = [(np.sum((pred == c) & (labels == c)), np.sum((pred == textures) & (labels == c))) for c in range(4)]
+    counts = [
+        (np.sum((pred == c) & (labels == c)), np.sum((pred == textures) & (labels == c))) for c in range(4)
+    ]
     assert row["shape_bias"] == 100 / 250
     assert row["class_mean"] == pytest.approx(np.mean([s / (s + t) for s, t in counts]))
     ends = intervals.over_images(*np.array(counts).T, [100] * 4)[2:]
@@ -243,9 +252,13 @@ def test_the_published_people_stand_beside_models_on_their_categories_alone(resu
     assert people["shape_bias"] == pytest.approx(published("all(pooled)"), abs=5e-5)
     assert people["class_mean"] == pytest.approx(published("all(class-mean)"), abs=5e-5)
     shares = [row["shape_bias"] for row in humans if row["kind"] == "person"]
-    assert len(shares) == 10 and min(shares) < people["low"] < people["shape_bias"] < people["high"] < max(shares)
+    assert len(shares) == 10 and min(shares) < people["low"] < people["shape_bias"] < people["high"] < max(
+        shares
+    )
     # about the standard error of a mean over ten persons
-    assert people["high"] - people["low"] == pytest.approx(2 * 1.96 * np.std(shares, ddof=1) / np.sqrt(10), rel=0.2)
+    assert people["high"] - people["low"] == pytest.approx(
+        2 * 1.96 * np.std(shares, ddof=1) / np.sqrt(10), rel=0.2
+    )
     for category, value in [
         (row["class_name"], row["shape_bias"])
         for row in rows(path, "FROM observed_bias_by_class WHERE kind = 'people' AND class_name IS NOT NULL")
@@ -325,7 +338,12 @@ def test_what_others_decided_stands_beside_models(results):
 
 
 def test_models_and_others_are_paired_by_the_names_of_images(results):
-    stems = ["airplane/airplane1-bicycle2", "airplane/airplane1-clock1", "airplane/airplane5-boat3", "bear/bear3-bicycle2"]
+    stems = [
+        "airplane/airplane1-bicycle2",
+        "airplane/airplane1-clock1",
+        "airplane/airplane5-boat3",
+        "bear/bear3-bicycle2",
+    ]
     places = [CATEGORIES.index(stem.split("/")[0]) for stem in stems]
     textures = ["bicycle", "clock", "boat", "bicycle"]
     results.dataset("conflict", places, [CATEGORIES[place] for place in places], textures)
@@ -343,10 +361,22 @@ def test_models_and_others_are_paired_by_the_names_of_images(results):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (NETWORK.replace(",bottle,", ",lamp,"), "a.csv, line 2, column object_response: 'lamp' is no class of conflict"),
-        (NETWORK.replace("clock,airplane,", "clock,plane,"), "a.csv, line 3, column category: 'plane' is no class"),
-        (NETWORK.replace("airplane5-boat3", "car5-boat3"), "a.csv, line 5, column imagename: 'car5-boat3.png' does not tell"),
-        (NETWORK.replace("bear3-bicycle2", "bear3-lamp2"), "a.csv, line 6, column imagename: 'bear3-lamp2.png' does not"),
+        (
+            NETWORK.replace(",bottle,", ",lamp,"),
+            "a.csv, line 2, column object_response: 'lamp' is no class of conflict",
+        ),
+        (
+            NETWORK.replace("clock,airplane,", "clock,plane,"),
+            "a.csv, line 3, column category: 'plane' is no class",
+        ),
+        (
+            NETWORK.replace("airplane5-boat3", "car5-boat3"),
+            "a.csv, line 5, column imagename: 'car5-boat3.png' does not tell",
+        ),
+        (
+            NETWORK.replace("bear3-bicycle2", "bear3-lamp2"),
+            "a.csv, line 6, column imagename: 'bear3-lamp2.png' does not",
+        ),
         (NETWORK + NETWORK.splitlines()[0], "column imagename: resnet50 decides airplane1-bicycle2 again"),
         ("resnet50,1,1\n", "a.csv, line 2: not as many cells"),
         (NETWORK.replace("resnet50,1,3", ",1,3"), "a.csv, line 3, column subj: is empty"),

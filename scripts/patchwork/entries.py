@@ -62,7 +62,10 @@ def label_problems(config):
     """What is wrong with how datasets tell the labels of their images, as (keys, problem)."""
     for name, entry in config["datasets"].items():
         if "classes" in entry and "categories" in entry:
-            yield ["datasets", name, "categories"], "a dataset with `categories` has these for classes: leave out `classes`"
+            yield (
+                ["datasets", name, "categories"],
+                "a dataset with `categories` has these for classes: leave out `classes`",
+            )
         if "names" in entry and "root" not in entry:
             yield ["datasets", name, "names"], "only the files of a `root` are named by others"
 

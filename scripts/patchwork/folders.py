@@ -93,7 +93,9 @@ def read_categories(path):
     table = csv.reader(line for line in read_list(path) if line.strip() and not line.startswith("#"))
     head, *rows = [[cell.strip() for cell in row] for row in table] or [[]]
     if head not in (["class", "category"], ["wnid", "category"]):
-        raise ValueError(f"{path} needs the columns class,category (or wnid,category): it has {','.join(head)}")
+        raise ValueError(
+            f"{path} needs the columns class,category (or wnid,category): it has {','.join(head)}"
+        )
     categories, seen = {}, set()
     for row in rows:
         if len(row) != 2 or not all(row):
@@ -116,9 +118,13 @@ def texture_class(path, name, classes):
     """
     told = re.fullmatch(rf"{re.escape(name)}\d+-(.+?)\d+", Path(path).stem)
     if not told:
-        raise ValueError(f"{path} is not named as a stimulus with the shape of its folder, like {name}1-texture2")
+        raise ValueError(
+            f"{path} is not named as a stimulus with the shape of its folder, like {name}1-texture2"
+        )
     if told[1] not in classes:
-        raise ValueError(f"{path} has the texture {told[1]!r}, which is no class: there are {', '.join(classes)}")
+        raise ValueError(
+            f"{path} has the texture {told[1]!r}, which is no class: there are {', '.join(classes)}"
+        )
     return told[1]
 
 

@@ -60,10 +60,14 @@ def lines(path):
         with Path(path).open(newline="", encoding="utf-8-sig") as opened:
             table = csv.DictReader(opened, strict=True)
             if lost := [name for name in COLUMNS if name not in (table.fieldnames or [])]:
-                raise ValueError(f"{path} has no column {lost[0]}: files of model-vs-human have {','.join(COLUMNS)}")
+                raise ValueError(
+                    f"{path} has no column {lost[0]}: files of model-vs-human have {','.join(COLUMNS)}"
+                )
             for row in table:
                 if None in row or None in row.values():
-                    raise ValueError(f"{path}, line {table.line_num}: not as many cells as the first line has")
+                    raise ValueError(
+                        f"{path}, line {table.line_num}: not as many cells as the first line has"
+                    )
                 if not row["subj"]:
                     raise ValueError(f"{path}, line {table.line_num}, column subj: is empty")
                 yield table.line_num, row

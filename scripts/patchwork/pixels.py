@@ -100,7 +100,9 @@ def pack(
         raise ValueError(f"{columns} tells of {min(lost)!r} ({len(lost)} such), which is no image of {root}")
     if names == "cue_conflict":
         if any("texture_class" in row for row in extra.values()):
-            raise ValueError(f"{columns} tells a texture_class and so do the names of files: keep one of them")
+            raise ValueError(
+                f"{columns} tells a texture_class and so do the names of files: keep one of them"
+            )
         for name, path in everything:
             extra[path] = {**extra.get(path, {}), "texture_class": folders.texture_class(path, name, order)}
     transform = view(**pixels)

@@ -119,7 +119,9 @@ def build(
         db.execute("SET VARIABLE reference = ?", [reference])
         facts = {Path(path).stem: index_facts(path) for path in given["indexes"]}
         db.register("outputs_told", outputs(facts))
-        db.execute("CREATE TABLE outputs AS SELECT dataset, len(names)::INT AS outputs, names FROM outputs_told")
+        db.execute(
+            "CREATE TABLE outputs AS SELECT dataset, len(names)::INT AS outputs, names FROM outputs_told"
+        )
         db.register("categories_told", categories(facts))
         db.execute("CREATE TABLE categories AS FROM categories_told")
         db.register("decisions_told", other_decisions(decisions or {}, facts))
@@ -180,12 +182,16 @@ def index_facts(index):
     """The classes that the models of a dataset tell apart, in order, and the classes of a model that each is made
     of, {} if they are no categories: from its index."""
     metadata = pq.read_schema(index).metadata or {}
-    return [json.loads(metadata.get(key, empty)) for key, empty in [(b"classes", b"[]"), (b"categories", b"{}")]]
+    return [
+        json.loads(metadata.get(key, empty)) for key, empty in [(b"classes", b"[]"), (b"categories", b"{}")]
+    ]
 
 
 def outputs(facts):
     """The classes that the models of each dataset tell apart, a table of OUTPUTS. facts: {dataset: index_facts}."""
-    return pa.Table.from_pylist([{"dataset": name, "names": names} for name, (names, _) in facts.items()], OUTPUTS)
+    return pa.Table.from_pylist(
+        [{"dataset": name, "names": names} for name, (names, _) in facts.items()], OUTPUTS
+    )
 
 
 def categories(facts):
