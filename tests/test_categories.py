@@ -17,21 +17,25 @@ from test_models import CNN, VIT, network, pictures
 from test_pixels import packed_folder, photograph
 
 GEIRHOS = ROOT / "rules/categories/geirhos.csv"
-# Places of classes among the 1,000 outputs, as human_categories.py of Geirhos et al. lists them beside WordNet ids.
+# Places among the 1,000 outputs, as human_categories.py of Geirhos et al. lists them beside WordNet ids.
 INDICES = {
     "airplane": [404],
     "bear": [294, 295, 296, 297],
     "bicycle": [444, 671],
-    "bird": [8, *range(10, 17), 18, 19, 20, 22, 23, 24, 80, 81, 82, 83, *range(87, 97), 98, 99, 100]
-    + [*range(127, 134), *range(135, 146)],
+    "bird": [
+        *(8, *range(10, 17), 18, 19, 20, 22, 23, 24, 80, 81, 82, 83, *range(87, 97), 98, 99, 100),
+        *(*range(127, 134), *range(135, 146)),
+    ],
     "boat": [472, 554, 625, 814, 914],
     "bottle": [440, 720, 737, 898, 899, 901, 907],
     "car": [436, 511, 817],
     "cat": [*range(281, 287)],
     "chair": [423, 559, 765, 857],
     "clock": [409, 530, 892],
-    "dog": [*range(152, 192), *range(193, 204), *range(205, 227), *range(228, 242), *range(243, 251)]
-    + [*range(252, 258), 259, 261, 262, 263, 265, 266, 267, 268],
+    "dog": [
+        *(*range(152, 192), *range(193, 204), *range(205, 227), *range(228, 242), *range(243, 251)),
+        *(*range(252, 258), 259, 261, 262, 263, 265, 266, 267, 268),
+    ],
     "elephant": [385, 386],
     "keyboard": [508, 878],
     "knife": [499],

@@ -1,4 +1,4 @@
-"""Shape bias of any observer: bootstrap, error consistency, people and networks read from files, the trade-off."""
+"""Shape bias of any observer: bootstrap, error consistency, people and networks of files, the trade-off."""
 
 import csv
 
@@ -221,7 +221,7 @@ def tell_classes(path, classes):
 
 
 def sixteen(results, name="conflict"):
-    """A dataset of the 16 categories, a conflict of each pair of neighbours, and one model that goes by shape."""
+    """A dataset of the 16 categories, a conflict of each with the next, and a model that goes by shape."""
     textures = CATEGORIES[1:] + CATEGORIES[:1]
     results.dataset(name, np.arange(16), CATEGORIES, textures)
     results.strip(name, "net", np.arange(16))

@@ -25,11 +25,13 @@ SELECT
     s.dataset AS panel, s.dataset, s.observer AS model, s.place,
     coalesce(own.trained_on, 'not trained here') AS trained_on,
     CASE
-        WHEN own.head IS NULL THEN 'one head' WHEN own.head = 'mean' THEN 'mean of heads' ELSE own.head || ' head'
+        WHEN own.head IS NULL THEN 'one head' WHEN own.head = 'mean' THEN 'mean of heads'
+        ELSE own.head || ' head'
     END AS head,
     s.shape_bias, s.low, s.high, s.decided, s.images, s.class_mean, s.class_mean_low, s.class_mean_high,
     own.teacher, t.shape_bias AS teacher_bias,
-    people.observer AS people, people.shape_bias AS human_bias, people.low AS human_low, people.high AS human_high
+    people.observer AS people, people.shape_bias AS human_bias,
+    people.low AS human_low, people.high AS human_high
 FROM observed_bias AS s
 LEFT JOIN shape_bias AS own ON s.kind = 'model' AND own.model = s.observer AND own.dataset = s.dataset
 LEFT JOIN shape_bias AS t ON t.model = own.teacher AND t.dataset = s.dataset

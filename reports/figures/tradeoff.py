@@ -3,8 +3,8 @@
 From left to right, top-1 accuracy on held-out natural images, where shape and texture agree; upwards, the
 shape bias where they disagree. A mark is a model. A panel names the dataset of disagreeing images and that
 of the natural ones: of those with the same classes, or with the classes that its categories are made of, the
-one that most of the same models were evaluated on. Bars are 95 % Wilson intervals over images. Colours and forms are those of the models in every figure; a click on a
-model in the legend lets it stand out.
+one that most of the same models were evaluated on. Bars are 95 % Wilson intervals over images. Colours and
+forms are those of the models in every figure; a click on a model in the legend lets it stand out.
 """
 
 import altair as alt

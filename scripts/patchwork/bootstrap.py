@@ -1,8 +1,8 @@
 """Bootstrap intervals of shape bias and of error consistency, from counts: nothing loops over images.
 
-To draw images again, with replacement, is to draw their counts from a multinomial distribution. Intervals are
-95 % percentile intervals; they draw from a generator that starts anew for each, so that equal counts give equal
-intervals in any order.
+To draw images again, with replacement, is to draw their counts from a multinomial distribution. Intervals
+are 95 % percentile intervals; they draw from a generator that starts anew for each, so that equal counts give
+equal intervals in any order.
 """
 
 import numpy as np
@@ -12,8 +12,7 @@ PERCENTILES = [2.5, 97.5]
 
 
 def interval(draws):
-    """[low, high] of a statistic of each draw, float [draws]; NaN in those where it is not defined, and if it is
-    in none."""
+    """[low, high] of a statistic, float [draws]; draws where it is NaN are left out. NaN if all are."""
     known = draws[~np.isnan(draws)]
     return np.percentile(known, PERCENTILES).tolist() if len(known) else [np.nan, np.nan]
 
@@ -51,8 +50,10 @@ def over_observers(shape, texture):
 
 
 def kappa(table):
-    """Cohen's kappa, float [...], of counts int [..., 4] of images: both right, only the first, only the second,
-    neither. NaN where chance alone would make them agree on all."""
+    """Cohen's kappa, float [...]; NaN where chance alone would make both agree on all.
+
+    table: int [..., 4], images on which both are right, only the first, only the second, neither.
+    """
     both, first, second, neither = np.moveaxis(np.asarray(table, float), -1, 0)
     images = both + first + second + neither
     right, other = (both + first) / images, (both + second) / images

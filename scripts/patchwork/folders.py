@@ -87,7 +87,8 @@ def imagenet_classes():
 def read_categories(path):
     """Which classes make up a category: {category: [class]}, categories in the order of their names.
 
-    path: a CSV with the columns class (or wnid, of ImageNet) and category; lines that begin with # are comments.
+    path: a CSV with the columns class (or wnid, of ImageNet) and category; lines that begin with # are
+    comments.
     Raises ValueError naming the file if it is another, or names a class twice.
     """
     table = csv.reader(line for line in read_list(path) if line.strip() and not line.startswith("#"))
@@ -110,8 +111,9 @@ def read_categories(path):
 
 
 def texture_class(path, name, classes):
-    """What the texture of a cue-conflict stimulus stands for, told by its name: airplane/airplane1-bicycle2.png
-    has the shape of an airplane and the texture of a bicycle.
+    """What the texture of a cue-conflict stimulus stands for, as its name tells.
+
+    airplane/airplane1-bicycle2.png has the shape of an airplane and the texture of a bicycle.
 
     path: of the image. name: its class folder. classes: all that a texture may stand for.
     Raises ValueError naming the image if its name is none of these.
@@ -131,9 +133,10 @@ def texture_class(path, name, classes):
 def class_order(names, classes=None, categories=None):
     """The classes of a dataset in the order of a model's outputs.
 
-    classes: a text file with a class folder a line. categories: a CSV (read_categories), whose categories are
-    the classes. Without either, folders named by WordNet ids of ImageNet-1k stand for all of its 1,000 classes
-    in order of id, whichever of them are there; other folders are numbered in the order of their names.
+    classes: a text file with a class folder a line. categories: a CSV (read_categories), whose categories
+    are the classes. Without either, folders named by WordNet ids of ImageNet-1k stand for all of its 1,000
+    classes in order of id, whichever of them are there; other folders are numbered in the order of their
+    names.
     Raises ValueError naming a folder that is not in the list.
     """
     names = sorted(set(names))

@@ -105,12 +105,12 @@ def decide(net, prepared, head=None):
 
 
 def pooled(logits, outputs, counts):
-    """Logits of categories, float32 [N, categories]: the log of the mean probability of the classes of each, up
-    to a term that all categories share (Geirhos et al. 2019).
+    """Logits of categories, float32 [N, categories]: the log of the mean probability of the classes of each,
+    up to a term that all categories share (Geirhos et al. 2019).
 
-    logits: float [N, classes]. outputs: int64, the classes of the first category, then those of the second, ...
-    counts: how many each has. The softmax of the result is the mean probability of a category divided by the sum
-    of these over the categories, so that probabilities are renormalised over the categories; the order, and so
+    logits: float [N, classes]. outputs: int64, the classes of the first category, then of the second, ...
+    counts: how many each has. The softmax of the result is the mean probability of a category divided by the
+    sum of these over the categories: probabilities are renormalised over the categories. Their order, and so
     the decision, is that of the means themselves.
     """
     groups = logits.float()[:, outputs].split(counts, 1)
@@ -174,8 +174,8 @@ def members(entry, learnt, outputs, classes, categories):
     places = {name: place for place, name in enumerate(names)}
     if lost := [name for category in classes for name in categories[category] if name not in places]:
         raise ValueError(
-            f"{entry['timm']} has not learnt the class {lost[0]!r} ({len(lost)} such), of which the dataset's "
-            "categories are made"
+            f"{entry['timm']} has not learnt the class {lost[0]!r} ({len(lost)} such), of which the "
+            "dataset's categories are made"
         )
     return [[places[name] for name in categories[category]] for category in classes]
 
@@ -184,9 +184,9 @@ def build(entry, weights, classes=None, categories=None):
     """The model of a config entry with its weights, ready to evaluate on a dataset.
 
     entry: {timm, options, size, run, head}. weights: a file written by `save`. classes: the dataset's class
-    names; None if the model is asked for something else than classes. categories: the model's classes that each
-    of these is made of, {category: [class]}, if they are categories. Raises ValueError if the weights do
-    not fit the network, or the network's classes not the dataset's.
+    names; None if the model is asked for something else than classes. categories: the model's classes that
+    each of these is made of, {category: [class]}, if they are categories. Raises ValueError if the weights
+    do not fit the network, or the network's classes not the dataset's.
     """
     state, metadata = load(weights)
     learnt = json.loads(metadata.get("classes", "null"))

@@ -1,4 +1,4 @@
-"""How people and networks of others decided cue-conflict images: the CSV files of model-vs-human, as they are."""
+"""How people and networks of others decided cue-conflict images: the CSV files of model-vs-human."""
 
 import csv
 import re
@@ -34,14 +34,15 @@ def decisions(dataset, classes, paths):
             for column in ("category", "object_response"):
                 if row[column] not in classes and (column, row[column]) != ("object_response", NO_ANSWER):
                     raise ValueError(
-                        f"{where} {column}: {row[column]!r} is no class of {dataset}: there are {', '.join(classes)}"
+                        f"{where} {column}: {row[column]!r} is no class of {dataset}: there are "
+                        f"{', '.join(classes)}"
                     )
             shape = row["category"]
             named = re.fullmatch(rf"(?:.*_)?({re.escape(shape)}\d+-(.+?)\d+)\.\w+", row["imagename"])
             if not named or named[2] not in classes:
                 raise ValueError(
-                    f"{where} imagename: {row['imagename']!r} does not tell a shape, {shape}, and the class of a "
-                    f"texture, like {shape}1-{classes[0]}2.png"
+                    f"{where} imagename: {row['imagename']!r} does not tell a shape, {shape}, and the class "
+                    f"of a texture, like {shape}1-{classes[0]}2.png"
                 )
             key = row["subj"], named[1]
             if key in seen:

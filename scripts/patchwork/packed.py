@@ -9,9 +9,10 @@ import torch
 
 
 class Packed:
-    """A packed dataset: `labels` (int64 [N]), `paths`, `classes` (names in the order of outputs), `categories`
-    (the classes of a model that each of these is made of, None if they are its classes themselves), `digest`
-    (of pixels, paths and labels), and the images, which stay on the disk until they are read."""
+    """A packed dataset: `labels` (int64 [N]), `paths`, `classes` (names in the order of outputs),
+    `categories` (the classes of a model that each of these is made of, None if they are its classes
+    themselves), `digest` (of pixels, paths and labels), and the images, which stay on the disk until they are
+    read."""
 
     def __init__(self, array_path, index_path):
         index = pq.read_table(index_path)

@@ -251,8 +251,8 @@ def findings(rows):
 
 
 def tradeoff(rows):
-    """What shape bias costs: a row for each model, and for each token of a distilled one; nothing if there is no
-    shape bias."""
+    """What shape bias costs: a row for each model, and for each token of a distilled one; nothing if none was
+    measured."""
     titles = ["model", "token", "trained on", "teacher", "shape bias on", "#shape bias", "#mean over classes"]
     titles += ["natural images", "#top-1", "stylized images", "#top-1"]
 
@@ -276,11 +276,11 @@ def tradeoff(rows):
         for row in rows
     ]
     return bool(rows) * (
-        "<p>What shape bias costs: top-1 on natural and on stylized images beside the shape bias, each token of a "
-        "distilled network scored alone. The shape bias is that over all images that were decided for shape or "
-        "texture; its mean over classes lets every class count alike, whatever number of its images was. In "
-        "brackets are 95 % intervals over images: Wilson's, and by bootstrap for the mean. A dash stands where "
-        "nothing was measured.</p>" + table("Trade-off", titles, cells)
+        "<p>What shape bias costs: top-1 on natural and on stylized images beside the shape bias, each token "
+        "of a distilled network scored alone. The shape bias is that over all images that were decided for "
+        "shape or texture; its mean over classes lets every class count alike, however many of its images "
+        "were. In brackets are 95 % intervals over images: Wilson's, and by bootstrap for the mean. A dash "
+        "stands where nothing was measured.</p>" + table("Trade-off", titles, cells)
     )
 
 

@@ -179,8 +179,8 @@ def epochs(paths):
 
 
 def index_facts(index):
-    """The classes that the models of a dataset tell apart, in order, and the classes of a model that each is made
-    of, {} if they are no categories: from its index."""
+    """From the index of a dataset: the classes that its models tell apart, in order, and the classes of a
+    model that each is made of, {} if they are no categories."""
     metadata = pq.read_schema(index).metadata or {}
     return [
         json.loads(metadata.get(key, empty)) for key, empty in [(b"classes", b"[]"), (b"categories", b"{}")]
@@ -188,14 +188,20 @@ def index_facts(index):
 
 
 def outputs(facts):
-    """The classes that the models of each dataset tell apart, a table of OUTPUTS. facts: {dataset: index_facts}."""
+    """The classes that the models of each dataset tell apart, a table of OUTPUTS.
+
+    facts: index_facts by dataset.
+    """
     return pa.Table.from_pylist(
         [{"dataset": name, "names": names} for name, (names, _) in facts.items()], OUTPUTS
     )
 
 
 def categories(facts):
-    """What the classes of datasets with categories are made of, a table of CATEGORIES. facts: as of `outputs`."""
+    """What the classes of datasets with categories are made of, a table of CATEGORIES.
+
+    facts: index_facts by dataset.
+    """
     rows = [
         {"dataset": dataset, "label": label, "class_name": name, "members": members[name]}
         for dataset, (names, members) in facts.items()
@@ -206,8 +212,10 @@ def categories(facts):
 
 
 def other_decisions(paths, facts):
-    """How people and other networks decided, a table of observers.DECISIONS. paths: {dataset: [CSV]}. facts: as
-    of `outputs`."""
+    """How people and other networks decided, a table of observers.DECISIONS.
+
+    paths: CSV files by dataset. facts: index_facts by dataset.
+    """
     told = [observers.decisions(dataset, facts[dataset][0], files) for dataset, files in paths.items()]
     return pa.concat_tables([observers.DECISIONS.empty_table(), *told])
 
