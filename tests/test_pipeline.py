@@ -12,7 +12,7 @@ from PIL import Image
 from conftest import Project
 
 DROP = "scripts/patchwork/perturbations/random_drop.py"
-AFTERWARDS = {"build_warehouse": 1, "draw_figure": 12, "write_report": 1}
+AFTERWARDS = {"build_warehouse": 1, "draw_figure": 14, "write_report": 1}
 NEW_PERTURBATION = '''"""Turn the image upside down."""
 
 FAMILY = "permutation"
