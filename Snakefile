@@ -1,6 +1,6 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
-Read rules/ in the order included here: what there is and what is asked (common, paths, origins, trainings,
+Read rules/ in the order included here: what there is and what is asked (common, paths, labels, origins, trainings,
 stylized, measured, planning), then data, training, stylizing, evaluation, measures, report.
 """
 
@@ -14,6 +14,7 @@ configfile: "config.yaml"
 
 include: "rules/common.smk"
 include: "rules/paths.smk"
+include: "rules/labels.smk"
 include: "rules/origins.smk"
 include: "rules/trainings.smk"
 include: "rules/stylized.smk"

@@ -26,6 +26,7 @@ rule pack_images:
     input:
         folder=lambda w: ancient(image_folder(w.dataset)),  # its files are in `origin`, its time says nothing
         classes=lambda w: datasets[w.dataset].get("classes", []),
+        categories=lambda w: categories_file(w.dataset),
         columns=lambda w: image_columns(w.dataset),
     output:
         images="results/images/{dataset}.npy",

@@ -22,9 +22,9 @@ def perturbation_program(script, wildcards):
 
 
 def facts(entry):
-    """A config entry without its family, on which no result depends, and without what only perturbations need,
-    or measures that read masks."""
-    left_out = ("family", "shards", "masks", "list", "void", *NEEDS)
+    """A config entry without its family, on which no result depends, and without what only perturbations,
+    measures that read masks, or the report need."""
+    left_out = ("family", "shards", "masks", "list", "void", "decisions", *NEEDS)
     return {key: entry[key] for key in sorted(entry) if key not in left_out}
 
 
@@ -35,11 +35,8 @@ def folder_origin(dataset):
         return digest([dataset, facts(entry), program("draw_images.py")])
     if "stylize" in entry:
         return stylized_origin(dataset)
-    told = [
-        Path(entry[key]).read_bytes().hex()
-        for key in ("classes", "columns")
-        if os.path.isfile(entry.get(key, ""))
-    ]
+    lists = [entry.get("classes", ""), entry.get("columns", ""), categories_file(dataset) or ""]
+    told = [Path(file).read_bytes().hex() for file in lists if os.path.isfile(file)]
     try:
         return digest([folders.listing(entry["root"]), told])
     except (ValueError, OSError) as error:
@@ -122,6 +119,7 @@ def report_origin():
     scores = [foreground_origin(strip["dataset"], strip["model"]) for strip in scored]
     sources = [*marts, "reports/checks.sql", "reports/published.csv", "reports/superclasses.csv"]
     tables = [Path(HERE, source).read_text() for source in sources]
+    tables += [Path(path).read_bytes().hex() for paths in decision_files.values() for path in paths]
     measured = [measure_origin(e["dataset"], e["model"], e["measure"]) for e in asked_measures]
     trainings = [run_origin(run) for run in asked_runs]
     return digest([strips, scores, measured, trainings, program("build_warehouse.py"), tables])

@@ -14,6 +14,13 @@ def missing_files():
             file = config[kind][name].get(key, "")
             if file not in ("", "random") and not is_url(file) and not os.path.isfile(file):
                 yield f"{kind}.{name}.{key}: there is no file {file}"
+    for name in asked_folders:
+        if (file := categories_file(name)) and not os.path.isfile(file):
+            known = ", ".join(sorted(path.stem for path in Path(HERE, "rules/categories").glob("*.csv")))
+            yield f"datasets.{name}.categories: there is no file {file}; the workflow itself has {known}"
+    for name, folder in decision_folders.items():
+        if not decision_files[name]:
+            yield f"datasets.{name}.decisions: there is no folder {folder} with CSV files"
     for strip in needing("imagenet_c"):
         needed = [place for folder in severity_folders(strip) for place in (folder.parents[1], folder)]
         for lost in [place for place in needed if not place.is_dir()][:1]:

@@ -6,6 +6,7 @@ rule build_warehouse:
         measures=paths(MEASURED, asked_measures),
         foregrounds=foregrounds,
         trainings=expand("results/trainings/{run}.parquet", run=asked_runs),
+        decisions=[file for files in decision_files.values() for file in files],
         published=here("reports/published.csv"),
         superclasses=here("reports/superclasses.csv"),
         marts=[here(path) for path in marts],
@@ -31,6 +32,7 @@ rule build_warehouse:
         stylized=stylized_facts(),
         measures=[each | {"file": MEASURED.format(**each)} for each in asked_measures],
         columns={name: measure["columns"] for name, measure in measures.items()},
+        decisions=decision_files,
     script:
         "../scripts/build_warehouse.py"
 

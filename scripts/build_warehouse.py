@@ -10,10 +10,9 @@ from patchwork import files, warehouse
 
 given, params = snakemake.input, snakemake.params
 lists = ("predictions", "indexes", "foregrounds", "trainings")  # Snakemake drops an empty one
-kinds = {name: given[name] for name in ("published", "superclasses")}
-kinds |= {name: given.get(name, []) for name in lists}
-asked = params.asked, params.reference, params.saliency
-told = params.trainings, params.stylized, params.measures, params.columns
+kinds = {name: given.get(name, []) for name in lists}
+kinds |= {name: given[name] for name in ("published", "superclasses")}
+told = {name: told for name, told in params.items() if name not in ("code", "origin")}
 sql = [Path(path).read_text() for path in given.marts], Path(given.checks).read_text()
 with files.whole(snakemake.output[0]) as path:
-    warehouse.build(path, kinds, *asked, *sql, snakemake.threads, snakemake.resources.mem_mb, *told)
+    warehouse.build(path, kinds, told, *sql, snakemake.threads, snakemake.resources.mem_mb)

@@ -10,7 +10,8 @@ from patchwork import files, models, packed, patches, views
 
 where, given, params = snakemake.wildcards, snakemake.input, snakemake.params
 data = packed.Packed(given.images, given.index)
-model = models.place(models.build(params.model, given.weights, data.classes), params.compute)
+model = models.build(params.model, given.weights, data.classes, data.categories)
+model = models.place(model, params.compute)
 view = views.View(data, params.patches["data"], where.perturbation, where.model, model.mean.device)
 steps, batch_images = params.patches["steps"], params.patches["batch_images"]
 found = patches.craft(view, model, params.levels, params.seeds, steps, batch_images, params.store)

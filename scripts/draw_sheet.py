@@ -15,7 +15,7 @@ view = views.View(
     data, where.dataset, where.perturbation, where.variant, settings=params.settings, needs=needs
 )
 candidates = {
-    name: partial(models.build, entry, weights, data.classes)
+    name: partial(models.build, entry, weights, data.classes, data.categories)
     for (name, entry), weights in zip(params.models.items(), given.get("weights", []), strict=True)
 }
 name, model = sheets.first_that_can(view, params.levels, candidates)

@@ -8,7 +8,8 @@ from patchwork import models, packed, strips
 
 where, params = snakemake.wildcards, snakemake.params
 data = packed.Packed(snakemake.input.images, snakemake.input.index)
-model = models.place(models.build(params.model, snakemake.input.weights, data.classes), params.compute)
+model = models.build(params.model, snakemake.input.weights, data.classes, data.categories)
+model = models.place(model, params.compute)
 strip = strips.Strip(
     model,
     data,

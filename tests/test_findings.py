@@ -78,7 +78,7 @@ class Results:
         strip |= {"family": perturbation, "model_family": "net", "cells": [[level, 0] for level in levels]}
         self.asked.append(strip)
 
-    def build(self, trainings=(), stylized=(), epochs=(), foregrounds=()):
+    def build(self, trainings=(), stylized=(), epochs=(), foregrounds=(), **more):
         path = self.folder / "warehouse.duckdb"
         given = {
             "predictions": [*self.predictions],
@@ -87,10 +87,9 @@ class Results:
         }
         given |= {name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses")}
         given |= {"trainings": epochs}
-        reference = self.asked[0]["model"]
-        warehouse.build(
-            path, given, self.asked, reference, None, *SQL, 1, 500, trainings, stylized, columns=COLUMNS
-        )
+        told = {"asked": self.asked, "reference": self.asked[0]["model"], "columns": COLUMNS}
+        told |= {"trainings": trainings, "stylized": stylized, **more}
+        warehouse.build(path, given, told, *SQL, threads=1, memory_mb=500)
         return path
 
 

@@ -97,6 +97,7 @@ WORDS = {
         "mean Jaccard index",
     ),
     "training": ("a run", "another", "40 held-out images", "held-out top-1, %", "loss · slow"),
+    "shape_bias_by_category": ("vit", HOSTILE, "shapes: up to 8 images of each shape", "class3"),
     "corruption_error": ("vit", HOSTILE, "shapes: 40 images, 3 seeds", "mean of 3", "100 is"),
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -461,6 +461,16 @@ def test_what_is_needed_comes_in_the_order_in_which_it_is_made():
     assert entries.needed(config, [("models", "deit")]) == [("models", "deit")]
 
 
+def test_labels_are_told_in_one_way_and_by_names_of_own_files(tmp_path):
+    changes = [
+        ("family: real}", "family: real, classes: a, categories: b}"),
+        ("size: 32}", "size: 32, names: cue_conflict}"),
+    ]
+    first, second = problems(tmp_path, *changes)
+    assert "datasets.photos.categories: a dataset with `categories`" in first
+    assert "datasets.drawn.names: only the files of a `root`" in second
+
+
 def test_stylized_images_have_the_classes_of_their_contents():
     datasets = {"a": {"root": "x", "classes": "list.txt"}, "b": {"stylize": "a"}, "c": {"stylize": "b"}}
     assert entries.inherited(datasets["c"], datasets) == {"classes": "list.txt"}

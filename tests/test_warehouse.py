@@ -102,7 +102,7 @@ class Study:
             files.append(file)
         return files, index
 
-    def build(self, foregrounds=(), saliency=None, beside=(), epochs=(), **trained):
+    def build(self, foregrounds=(), saliency=None, beside=(), epochs=(), **more):
         """The warehouse of this study, and of others `beside` it."""
         studies = [self, *beside]
         files, indexes = zip(*(study.write() for study in studies), strict=True)
@@ -115,8 +115,9 @@ class Study:
         }
         given |= {"published": published, "superclasses": ROOT / "reports/superclasses.csv"}
         given |= {"trainings": epochs}
-        asked = [strip for study in studies for strip in study.asked], self.reference, saliency
-        warehouse.build(path, given, *asked, *SQL, threads=2, memory_mb=500, columns=COLUMNS, **trained)
+        told = {"asked": [strip for study in studies for strip in study.asked], "reference": self.reference}
+        told |= {"saliency": saliency, "columns": COLUMNS, **more}
+        warehouse.build(path, given, told, *SQL, threads=2, memory_mb=500)
         return path
 
 

@@ -7,6 +7,11 @@ shape and texture disagree. Colour tells the images that it was trained on, the 
 distilled network has a class token and a shape token, which learns from a teacher, whose own shape bias is
 the grey bar in the same row. Bars are 95 % Wilson intervals over the images that were decided for shape or
 texture; how many these are stands in the table.
+
+The grey line across the rows is the shape bias of humans, its band the 95 % bootstrap interval over persons:
+those whose decisions were read, or, on the 16 categories of Geirhos et al., the ten of their neutral
+instruction. The table and the tooltip also give the mean over classes, with a bootstrap interval over the
+images of each class. Networks marked (decisions) were read from files, too, and may have seen more images.
 """
 
 import altair as alt
@@ -17,15 +22,21 @@ ORDER = 60
 FAMILY = "clean"
 SQL = """
 SELECT
-    s.dataset AS panel, s.dataset, s.model, s.place, coalesce(s.trained_on, 'not trained here') AS trained_on,
+    s.dataset AS panel, s.dataset, s.observer AS model, s.place,
+    coalesce(own.trained_on, 'not trained here') AS trained_on,
     CASE
-        WHEN s.head IS NULL THEN 'one head' WHEN s.head = 'mean' THEN 'mean of heads' ELSE s.head || ' head'
+        WHEN own.head IS NULL THEN 'one head' WHEN own.head = 'mean' THEN 'mean of heads'
+        ELSE own.head || ' head'
     END AS head,
-    s.shape_bias, s.low, s.high, s.decided, s.images,
-    s.teacher, t.shape_bias AS teacher_bias
-FROM shape_bias AS s
-LEFT JOIN shape_bias AS t ON t.model = s.teacher AND t.dataset = s.dataset
-WHERE NOT s.of_stylized_images AND s.decided > 0
+    s.shape_bias, s.low, s.high, s.decided, s.images, s.class_mean, s.class_mean_low, s.class_mean_high,
+    own.teacher, t.shape_bias AS teacher_bias,
+    people.observer AS people, people.shape_bias AS human_bias,
+    people.low AS human_low, people.high AS human_high
+FROM observed_bias AS s
+LEFT JOIN shape_bias AS own ON s.kind = 'model' AND own.model = s.observer AND own.dataset = s.dataset
+LEFT JOIN shape_bias AS t ON t.model = own.teacher AND t.dataset = s.dataset
+LEFT JOIN observed_bias AS people ON people.dataset = s.dataset AND people.kind = 'people'
+WHERE s.kind IN ('model', 'network') AND s.decided > 0 AND s.dataset NOT IN (SELECT dataset FROM stylized)
 ORDER BY s.dataset, s.place
 """
 HEADS = ["one head", "class head", "shape head", "mean of heads"]
@@ -52,11 +63,29 @@ def chart(cells):
         alt.Tooltip("low:Q", title="95 % from", format=".1%"),
         alt.Tooltip("high:Q", title="to", format=".1%"),
         alt.Tooltip("decided:Q", title="decided images", format=","),
+        alt.Tooltip("class_mean:Q", title="mean over classes", format=".1%"),
+        alt.Tooltip("class_mean_low:Q", title="95 % from", format=".1%"),
+        alt.Tooltip("class_mean_high:Q", title="to", format=".1%"),
         alt.Tooltip("teacher:N"),
         alt.Tooltip("teacher_bias:Q", title="its shape bias", format=".1%"),
     ]
+    humans = alt.Chart(cells).transform_filter("isValid(datum.human_bias)")
+    told = [
+        alt.Tooltip("people:N", title="observers"),
+        alt.Tooltip("mean(human_bias):Q", title="shape bias", format=".1%"),
+        alt.Tooltip("mean(human_low):Q", title="95 % from", format=".1%"),
+        alt.Tooltip("mean(human_high):Q", title="to", format=".1%"),
+    ]
+    line = alt.X("mean(human_bias):Q", title=title)
     layers = [
         alt.Chart(cells).mark_rule(style="chance").encode(x=alt.datum(0.5)),
+        humans.mark_rect(color=theme.HUMAN, opacity=0.2).encode(
+            x=alt.X("mean(human_low):Q", title=title), x2="mean(human_high):Q"
+        ),
+        humans.mark_rule(color=theme.HUMAN, strokeWidth=2).encode(x=line, tooltip=told),
+        humans.mark_text(color=theme.HUMAN, align="right", baseline="top", dx=-10, text="humans").encode(
+            x=line, y=alt.value(2)
+        ),
         base.transform_filter("isValid(datum.teacher_bias)")
         .mark_tick(thickness=3, height=16, color=theme.PALE)
         .encode(x="teacher_bias:Q", color=alt.value(theme.PALE)),

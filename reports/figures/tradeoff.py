@@ -2,9 +2,9 @@
 
 From left to right, top-1 accuracy on held-out natural images, where shape and texture agree; upwards, the
 shape bias where they disagree. A mark is a model. A panel names the dataset of disagreeing images and that
-of the natural ones: of those with the same classes, the one that most models were evaluated on. Bars are 95
-% Wilson intervals over images. Colours and forms are those of the models in every figure; a click on a
-model in the legend lets it stand out.
+of the natural ones: of those with the same classes, or with the classes that its categories are made of, the
+one that most of the same models were evaluated on. Bars are 95 % Wilson intervals over images. Colours and
+forms are those of the models in every figure; a click on a model in the legend lets it stand out.
 """
 
 import altair as alt
@@ -14,36 +14,12 @@ from patchwork import theme
 ORDER = 61
 FAMILY = "clean"
 SQL = """
-WITH
-    classes AS (
-        SELECT
-            dataset,
-            list(DISTINCT class_name ORDER BY class_name) AS names,
-            bool_or(texture_class IS DISTINCT FROM class_name AND texture_class IS NOT NULL) AS disagree
-        FROM images
-        WHERE image IS NOT NULL
-        GROUP BY dataset
-    ),
-    agreeing AS (
-        FROM classes
-        WHERE NOT disagree AND NOT EXISTS (FROM stylized WHERE stylized.dataset = classes.dataset)
-    ),
-    pairs AS (
-        SELECT conflict.dataset, arg_max(agreeing.dataset, (seen, images)) AS natural_images
-        FROM classes AS conflict
-        JOIN agreeing USING (names)
-        JOIN (SELECT dataset, count(*) AS seen, max(images) AS images FROM models GROUP BY dataset) AS m
-            ON m.dataset = agreeing.dataset
-        GROUP BY conflict.dataset
-    )
 SELECT
-    s.dataset || ' · ' || natural_images AS panel, s.dataset, s.model, place,
-    coalesce(trained_on, 'not trained here') AS trained_on, shape_bias, s.low, s.high, decided, s.images,
-    m.top1 AS natural_top1, m.low AS natural_low, m.high AS natural_high
-FROM shape_bias AS s
-JOIN pairs USING (dataset)
-JOIN models AS m ON m.dataset = natural_images AND m.model = s.model
-WHERE NOT of_stylized_images AND decided > 0
+    dataset || ' · ' || natural_images AS panel, dataset, model, place,
+    coalesce(trained_on, 'not trained here') AS trained_on,
+    natural_top1, natural_low, natural_high, shape_bias, low, high, decided, images
+FROM tradeoff
+WHERE decided > 0 AND natural_top1 IS NOT NULL
 ORDER BY panel, place
 """
 

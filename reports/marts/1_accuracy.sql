@@ -2,9 +2,18 @@
 -- variables of their names (no glob, so no stale file joins in). The rest are tables, and what figures read.
 -- Given: asked (dataset, model, perturbation, variant, family, model_family, level, seed, clean), a row for
 -- each cell that the config asks for; clean is true for the first level of a strip, which changes nothing.
--- And outputs (dataset, outputs), how many classes a model of it tells apart; stylized (dataset, content,
--- stylizer), which datasets were made of which; trainings, of the models that were trained here, and epochs, how
--- their runs went; measures, what was asked of the models beside predictions, and a view of the name of each; and the variable `reference`, the model that the others are compared with.
+-- And outputs (dataset, outputs, names), the classes that a model of it tells apart; categories (dataset, label,
+-- class_name, members), of which classes of a model they are made, where they are; other_decisions, of people and
+-- networks of others; stylized (dataset, content, stylizer), which datasets were made of which; models_trained, of
+-- models that were trained here, and epochs, how their runs went; measures, what was asked of models beside predictions, and
+-- a view of the name of each; and the variable `reference`, the model that the others are compared with.
+
+-- Of which of the datasets each model that was trained here has learnt, and whether these were stylized.
+CREATE TABLE trainings AS
+SELECT t.*, dataset IS NOT NULL AS stylized, content, stylizer
+FROM models_trained AS t
+LEFT JOIN stylized ON dataset = data
+ORDER BY model;
 
 -- (Where there are no files, there is a view without rows already.)
 CREATE VIEW IF NOT EXISTS predictions AS

@@ -58,11 +58,23 @@ def stylizing_problems(config):
             yield ["stylizers", name, key], unknown(entry[key], places[key])
 
 
+def label_problems(config):
+    """What is wrong with how datasets tell the labels of their images, as (keys, problem)."""
+    for name, entry in config["datasets"].items():
+        if "classes" in entry and "categories" in entry:
+            yield (
+                ["datasets", name, "categories"],
+                "a dataset with `categories` has these for classes: leave out `classes`",
+            )
+        if "names" in entry and "root" not in entry:
+            yield ["datasets", name, "names"], "only the files of a `root` are named by others"
+
+
 def inherited(entry, datasets):
-    """The class list of a stylized dataset, which is that of its contents."""
+    """What a stylized dataset has of its contents: their classes, and what the names of their files tell."""
     while "stylize" in entry:
         entry = datasets[entry["stylize"]]
-    return {"classes": entry["classes"]} if "classes" in entry else {}
+    return {key: entry[key] for key in ("classes", "categories", "names") if key in entry}
 
 
 def made_from(config, kind, name):

@@ -141,22 +141,76 @@ def read_columns(path):
         return rows
 
 
-def class_order(names, classes=None):
+def imagenet_classes():
+    """The WordNet ids of ImageNet-1k in the order of a model's outputs."""
+    from timm.data import ImageNetInfo
+
+    return sorted(ImageNetInfo().label_names())
+
+
+def read_categories(path):
+    """Which classes make up a category: {category: [class]}, categories in the order of their names.
+
+    path: a CSV with the columns class (or wnid, of ImageNet) and category; lines that begin with # are
+    comments.
+    Raises ValueError naming the file if it is another, or names a class twice.
+    """
+    table = csv.reader(line for line in read_list(path) if line.strip() and not line.startswith("#"))
+    head, *rows = [[cell.strip() for cell in row] for row in table] or [[]]
+    if head not in (["class", "category"], ["wnid", "category"]):
+        raise ValueError(
+            f"{path} needs the columns class,category (or wnid,category): it has {','.join(head)}"
+        )
+    categories, seen = {}, set()
+    for row in rows:
+        if len(row) != 2 or not all(row):
+            raise ValueError(f"{path} has the line {','.join(row)!r}: it should be a class and a category")
+        if row[0] in seen:
+            raise ValueError(f"class {row[0]!r} stands in {path} twice")
+        seen.add(row[0])
+        categories.setdefault(row[1], []).append(row[0])
+    if not categories:
+        raise ValueError(f"{path} names no category")
+    return {name: categories[name] for name in sorted(categories)}
+
+
+def texture_class(path, name, classes):
+    """What the texture of a cue-conflict stimulus stands for, as its name tells.
+
+    airplane/airplane1-bicycle2.png has the shape of an airplane and the texture of a bicycle.
+
+    path: of the image. name: its class folder. classes: all that a texture may stand for.
+    Raises ValueError naming the image if its name is none of these.
+    """
+    told = re.fullmatch(rf"{re.escape(name)}\d+-(.+?)\d+", Path(path).stem)
+    if not told:
+        raise ValueError(
+            f"{path} is not named as a stimulus with the shape of its folder, like {name}1-texture2"
+        )
+    if told[1] not in classes:
+        raise ValueError(
+            f"{path} has the texture {told[1]!r}, which is no class: there are {', '.join(classes)}"
+        )
+    return told[1]
+
+
+def class_order(names, classes=None, categories=None):
     """The classes of a dataset in the order of a model's outputs.
 
-    classes: a text file with a class folder a line. Without it, folders named by WordNet ids of
-    ImageNet-1k stand for all of its 1,000 classes in order of id, whichever of them are there; other
-    folders are numbered in the order of their names.
+    classes: a text file with a class folder a line. categories: a CSV (read_categories), whose categories
+    are the classes. Without either, folders named by WordNet ids of ImageNet-1k stand for all of its 1,000
+    classes in order of id, whichever of them are there; other folders are numbered in the order of their
+    names.
     Raises ValueError naming a folder that is not in the list.
     """
     names = sorted(set(names))
     if classes:
         order = [line.strip() for line in read_list(classes) if line.strip()]
         where = classes
+    elif categories:
+        order, where = [*read_categories(categories)], categories
     elif all(WORDNET_ID.fullmatch(name) for name in names):
-        from timm.data import ImageNetInfo
-
-        order = sorted(ImageNetInfo().label_names())
+        order = imagenet_classes()
         where = "ImageNet-1k; give the dataset a list of its own, `classes: FILE`"
         if not set(names) & set(order):
             return names

@@ -5,6 +5,7 @@ import copy
 import difflib
 import hashlib
 import json
+import math
 import os
 
 import safetensors
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from patchwork import (
+    folders,
     hooks,
     without_compiler,  # noqa: F401 - before anything imports timm
 )
@@ -27,14 +29,17 @@ class Model(nn.Module):
     `origin` is all that decides its logits but code, `layout` the memory layout that it likes, `grid` the
     (rows, columns) of tokens that it cuts images into, None for a network that does not. Of a distilled
     network, `head` is the one that decides: that of the class token, of the shape token, or the mean of both.
+    `members`, the outputs of the network that make up each category, turns its logits into those of `pooled`.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, net, size=None, head=None):
+    def __init__(self, net, size=None, head=None, members=None):
         super().__init__()
-        self.head = head
+        self.head, self.counts = head, [len(each) for each in members or ()]
+        outputs = torch.tensor([output for each in members or () for output in each], dtype=torch.int64)
+        self.register_buffer("outputs", outputs, persistent=False)
         facts = net.pretrained_cfg
         embedding = getattr(net, "patch_embed", getattr(net, "pixel_embed", None))  # TNT has the latter
         fixed = getattr(embedding, "img_size", None)
@@ -52,7 +57,8 @@ class Model(nn.Module):
         return (pixels - self.mean).div_(self.std).contiguous(memory_format=self.layout)
 
     def forward(self, pixels):
-        return decide(self.net, self.prepare(pixels), self.head)
+        logits = decide(self.net, self.prepare(pixels), self.head)
+        return pooled(logits, self.outputs, self.counts) if self.counts else logits
 
     def features(self, pixels):
         """The features that the network decides by, as its head sees them: float [N, width].
@@ -149,6 +155,19 @@ def decide(net, prepared, head=None):
     return net(prepared) if head in (None, "mean") else heads(net, prepared)[head]
 
 
+def pooled(logits, outputs, counts):
+    """Logits of categories, float32 [N, categories]: the log of the mean probability of the classes of each,
+    up to a term that all categories share (Geirhos et al. 2019).
+
+    logits: float [N, classes]. outputs: int64, the classes of the first category, then of the second, ...
+    counts: how many each has. The softmax of the result is the mean probability of a category divided by the
+    sum of these over the categories: probabilities are renormalised over the categories. Their order, and so
+    the decision, is that of the means themselves.
+    """
+    groups = logits.float()[:, outputs].split(counts, 1)
+    return torch.stack([group.logsumexp(1) - math.log(group.shape[1]) for group in groups], 1)
+
+
 def heads(net, prepared):
     """The logits of both heads of a distilled network, {"class", "shape"}, from one pass."""
     tokens = net.forward_features(prepared)
@@ -188,12 +207,37 @@ def create(entry, classes=None, pretrained=False):
     return net
 
 
-def build(entry, weights, classes=None):
+def members(entry, learnt, outputs, classes, categories):
+    """The outputs of a network that make up each category: a list of lists; None if they are its outputs.
+
+    entry: of the config. learnt: the names of the network's classes, None if the weights tell none; of 1,000
+    outputs they are then those of ImageNet-1k. outputs: how many it has. classes: the categories in order.
+    categories: {category: [class]}. Raises ValueError naming what does not fit.
+    """
+    if learnt == classes or (learnt is None and outputs == len(classes)):
+        return None
+    names = folders.imagenet_classes() if learnt is None and outputs == 1000 else learnt
+    if names is None:
+        raise ValueError(
+            f"{entry['timm']} tells {outputs} classes apart and does not know their names: the dataset has "
+            f"{len(classes)} categories, for which a model needs the 1000 classes of ImageNet-1k or names"
+        )
+    places = {name: place for place, name in enumerate(names)}
+    if lost := [name for category in classes for name in categories[category] if name not in places]:
+        raise ValueError(
+            f"{entry['timm']} has not learnt the class {lost[0]!r} ({len(lost)} such), of which the "
+            "dataset's categories are made"
+        )
+    return [[places[name] for name in categories[category]] for category in classes]
+
+
+def build(entry, weights, classes=None, categories=None):
     """The model of a config entry with its weights, ready to evaluate on a dataset.
 
     entry: {timm, options, size, run, head}. weights: a file written by `save`. classes: the dataset's class
-    names; None if the model is asked for something else than classes. Raises ValueError if the weights do
-    not fit the network, or the network's classes not the dataset's.
+    names; None if the model is asked for something else than classes. categories: the model's classes that
+    each of these is made of, {category: [class]}, if they are categories. Raises ValueError if the weights
+    do not fit the network, or the network's classes not the dataset's.
     """
     state, metadata = load(weights)
     learnt = json.loads(metadata.get("classes", "null"))
@@ -201,6 +245,9 @@ def build(entry, weights, classes=None):
     fit(net, state, weights)
     if classes and not net.num_classes:
         raise ValueError(f"the weights of {entry['timm']} learnt no classes, so it cannot name any")
+    made_of = members(entry, learnt, net.num_classes, classes, categories) if classes and categories else None
+    if made_of:
+        classes = None
     if classes and net.num_classes != len(classes):
         raise ValueError(
             f"{entry['timm']} tells {net.num_classes} classes apart, the dataset has {len(classes)}: give "
@@ -214,13 +261,14 @@ def build(entry, weights, classes=None):
         )
     if "head" in entry and not hasattr(net, "head_dist"):
         raise ValueError(f"{entry['timm']} has one head alone: leave out `head: {entry['head']}`")
-    model = Model(net, entry.get("size") and (entry["size"], entry["size"]), entry.get("head"))
+    model = Model(net, entry.get("size") and (entry["size"], entry["size"]), entry.get("head"), made_of)
     model.origin = {
         "timm": entry["timm"],
         "options": entry.get("options", {}),
         "size": model.size,
         "weights": metadata["digest"],
         **({"head": entry["head"]} if "head" in entry else {}),
+        **({"categories": made_of} if made_of else {}),
     }
     return model.eval().requires_grad_(False)
 

@@ -9,8 +9,10 @@ import torch
 
 
 class Packed:
-    """A packed dataset: `labels` (int64 [N]), `paths`, `classes` (names in the order of outputs), `digest`
-    (of pixels, paths and labels), and the images, which stay on the disk until they are read."""
+    """A packed dataset: `labels` (int64 [N]), `paths`, `classes` (names in the order of outputs),
+    `categories` (the classes of a model that each of these is made of, None if they are its classes
+    themselves), `digest` (of pixels, paths and labels), and the images, which stay on the disk until they are
+    read."""
 
     def __init__(self, array_path, index_path):
         index = pq.read_table(index_path)
@@ -19,6 +21,7 @@ class Packed:
         self.labels = index["label"].to_numpy().astype(np.int64)
         self.paths = index["path"].to_pylist()
         self.classes = json.loads(metadata[b"classes"])
+        self.categories = json.loads(metadata.get(b"categories", b"null"))
         self.digest = metadata[b"digest"].decode()
         self.array_path = array_path
         array = np.load(array_path, mmap_mode="r")

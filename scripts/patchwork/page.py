@@ -26,6 +26,8 @@ SHOWN = {
     "panel": ("shown", "{}"),
     "crafted_on": ("crafted on", "{}"),
     "model": ("model", "{}"),
+    "other": ("and", "{}"),
+    "class_name": ("shape", "{}"),
     "level": ("level", "{:g}"),
     "kind": ("foreground", "{}"),
     "trained_on": ("trained on", "{}"),
@@ -53,6 +55,7 @@ SHOWN = {
     "answer": ("answer", "{}"),
     "answered": ("share of images", "{:.1%}"),
     "shape_bias": ("shape bias", "{:.1%}"),
+    "kappa": ("kappa", "{:.3f}"),
     "jaccard": ("mean Jaccard index", "{:.1%}"),
     "random": ("random patches", "{:.1%}"),
     "corruption": ("corruption", "{}"),
@@ -67,6 +70,15 @@ SHOWN = {
     "natural_low": ("95 % from", "{:.1%}"),
     "natural_high": ("to", "{:.1%}"),
     "decided": ("decided images", "{:,}"),
+    "class_mean": ("mean over classes", "{:.1%}"),
+    "class_mean_low": ("95 % from", "{:.1%}"),
+    "class_mean_high": ("to", "{:.1%}"),
+    "people": ("humans", "{}"),
+    "human_bias": ("their shape bias", "{:.1%}"),
+    "human_low": ("95 % from", "{:.1%}"),
+    "human_high": ("to", "{:.1%}"),
+    "agreed": ("agree on", "{:.1%}"),
+    "expected": ("by chance", "{:.1%}"),
     "seed_spread": ("spread over seeds", "{:.2%}"),
     "state": ("tokens", "{}"),
     "share": ("share of them", "{:.1%}"),
@@ -98,7 +110,10 @@ def page(template, path, figures, sheets, examples, stylized, settings):
     with warehouse.reading(path) as db:
         tables = {
             name: db.sql(f"FROM {name}").to_arrow_table().to_pylist()
-            for name in ("datasets", "models", "findings", "skipped", "refused", "measures", "computations")
+            for name in (
+                *("datasets", "models", "findings", "tradeoff", "skipped", "refused", "measures"),
+                "computations",
+            )
         }
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
     drawn = [
@@ -107,6 +122,7 @@ def page(template, path, figures, sheets, examples, stylized, settings):
     sections = {
         "findings": ("Findings", findings(tables["findings"])),
         "models": ("Models", models(tables["models"])),
+        "tradeoff": ("Trade-off", tradeoff(tables["tradeoff"])),
         "figures": ("Figures", "".join(figure(*each) for each in drawn)),
         "sheets": ("What the models saw", "".join(sheet(*each) for each in sheets)),
         "examples": ("Inside the models", "".join(example(*each) for each in examples)),
@@ -257,6 +273,40 @@ def findings(rows):
         "bias (Geirhos et al. 2019) is the share of decisions for the shape among those for shape or "
         "texture, where the two disagree. A texture counts as hidden if it is answered less often than "
         "before and than 1.5 times by chance.</p>" + table("Findings", titles, cells)
+    )
+
+
+def tradeoff(rows):
+    """What shape bias costs: a row for each model, and for each token of a distilled one; nothing if none was
+    measured."""
+    titles = ["model", "token", "trained on", "teacher", "shape bias on", "#shape bias", "#mean over classes"]
+    titles += ["natural images", "#top-1", "stylized images", "#top-1"]
+
+    def share(row, name, low, high):
+        if row[name] is None:
+            return "-"
+        told = f"{row[name]:.1%}"
+        return f"{told} ({row[low]:.1%} to {row[high]:.1%})" if row[low] is not None else told
+
+    cells = [
+        [
+            row["model"],
+            *(row[name] or "-" for name in ("head", "trained_on", "teacher", "dataset")),
+            share(row, "shape_bias", "low", "high"),
+            share(row, "class_mean", "class_mean_low", "class_mean_high"),
+            row["natural_images"] or "-",
+            share(row, "natural_top1", "natural_low", "natural_high"),
+            row["stylized_images"] or "-",
+            share(row, "stylized_top1", "stylized_low", "stylized_high"),
+        ]
+        for row in rows
+    ]
+    return bool(rows) * (
+        "<p>What shape bias costs: top-1 on natural and on stylized images beside the shape bias, each token "
+        "of a distilled network scored alone. The shape bias is that over all images that were decided for "
+        "shape or texture; its mean over classes lets every class count alike, however many of its images "
+        "were. In brackets are 95 % intervals over images: Wilson's, and by bootstrap for the mean. A dash "
+        "stands where nothing was measured.</p>" + table("Trade-off", titles, cells)
     )
 
 

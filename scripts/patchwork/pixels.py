@@ -49,25 +49,45 @@ def view(resize, crop, interpolation):
 
 
 def pack(
-    root, array_path, index_path, pixels, *, classes=None, columns=None, images=None, skip=False, threads=1
+    root,
+    array_path,
+    index_path,
+    pixels,
+    *,
+    classes=None,
+    categories=None,
+    columns=None,
+    names=None,
+    images=None,
+    skip=False,
+    threads=1,
 ):
     """Pack an image folder: uint8 [N, 3, crop, crop] in a .npy file, and its index in parquet.
 
     Columns of the index: image (row in the array; null if the file was left out), label, class_name,
     path (the image's name for ever: random numbers hang on it), problem (why it was left out), then
-    those of the CSV `columns`. Its metadata hold the classes in order and the digest of pixels and labels.
+    those of the CSV `columns`. Its metadata hold the classes in order, the classes that each is made of where
+    they are categories, and the digest of pixels and labels.
 
-    pixels: {resize, crop, interpolation}. classes: a class list (folders.class_order). columns: a
-    CSV (folders.read_columns). skip: leave corrupt files out instead of stopping.
+    pixels: {resize, crop, interpolation}. classes, categories: files (folders.class_order). columns: a
+    CSV (folders.read_columns). names: "cue_conflict" if the names of files tell a texture_class
+    (folders.texture_class). skip: leave corrupt files out instead of stopping.
     Raises ValueError naming the file or folder at fault.
     """
     found = folders.listing(root, images)
     everything = folders.listing(root)
-    order = folders.class_order([name for name, _ in everything], classes)
+    order = folders.class_order([name for name, _ in everything], classes, categories)
     labels = {name: label for label, name in enumerate(order)}
     extra = folders.read_columns(columns)
     if lost := set(extra) - {path for _, path in everything}:
         raise ValueError(f"{columns} tells of {min(lost)!r} ({len(lost)} such), which is no image of {root}")
+    if names == "cue_conflict":
+        if any("texture_class" in row for row in extra.values()):
+            raise ValueError(
+                f"{columns} tells a texture_class and so do the names of files: keep one of them"
+            )
+        for name, path in everything:
+            extra[path] = {**extra.get(path, {}), "texture_class": folders.texture_class(path, name, order)}
     transform = view(**pixels)
 
     def load(path):
@@ -114,7 +134,8 @@ def pack(
             raise ValueError(f"no image of {root} could be read")
         array.seek(0)
         write_header(array, packed, shape)
-    write_index(index_path, rows, order, digest.hexdigest())
+    made_of = folders.read_categories(categories) if categories else None
+    write_index(index_path, rows, {"classes": order, "categories": made_of}, digest.hexdigest())
     return packed, len(found) - packed
 
 
@@ -124,7 +145,7 @@ def write_header(file, images, shape):
     np.lib.format.write_array_header_1_0(file, header)
 
 
-def write_index(path, rows, classes, digest):
+def write_index(path, rows, facts, digest):
     fields = [
         ("image", pa.int32()),
         ("label", pa.int16()),
@@ -137,6 +158,7 @@ def write_index(path, rows, classes, digest):
         for name in dict.fromkeys(k for row in rows for k in row)
         if name not in dict(fields)
     ]
-    schema = pa.schema(fields, metadata={"classes": json.dumps(classes), "digest": digest})
+    told = {key: json.dumps(fact) for key, fact in facts.items() if fact is not None}
+    schema = pa.schema(fields, metadata={**told, "digest": digest})
     with files.whole(path) as temporary:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temporary, compression="zstd")

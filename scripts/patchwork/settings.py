@@ -159,6 +159,7 @@ def name_problems(config, lines, perturbations, measures, recipes):
             )
     known_recipes = recipes | config.get("recipes", {})
     found = [*entries.run_problems(config, known_recipes), *entries.stylizing_problems(config)]
+    found += entries.label_problems(config)
     problems += [f"{lines.of(keys)}: {problem}" for keys, problem in found]
     for name in sorted(asked_models):
         run = runs.get(models[name].get("run"), {})

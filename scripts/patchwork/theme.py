@@ -11,6 +11,7 @@ import altair as alt
 COLOURS = ["#4184de", "#df620b", "#039775", "#c06bb1", "#9d04ff", "#f50244", "#527835", "#bc0cb3"]
 STATES = ["#b9c4d0", "#8e7cc3", "#2c3440"]  # of tokens: untouched, cut, lost; they are no models
 PALE = "#868c95"  # of what a curve is compared with
+HUMAN = "#6b717b"  # of people, whose places are below 0
 SHAPES = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right"]
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 WIDTH, HEIGHT, PANEL_COLUMNS = 380, 260, 2
@@ -155,7 +156,10 @@ def looks(cells, choices):
 
 
 def colour(cells):
-    return alt.Color("model:N", scale=looks(cells, COLOURS))
+    scale: Any = looks(cells, COLOURS)
+    people = {row["model"] for row in cells.select(["model", "place"]).to_pylist() if row["place"] < 0}
+    scale.range = [HUMAN if m in people else c for m, c in zip(scale.domain, scale.range, strict=True)]
+    return alt.Color("model:N", scale=scale)
 
 
 def shape(cells):

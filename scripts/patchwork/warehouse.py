@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patchwork import metrics, tables
+from patchwork import bootstrap, metrics, observers, tables
 
 STRIP = ["dataset", "model", "perturbation", "variant"]
 ASKED = pa.schema(
@@ -40,6 +40,15 @@ MEASURES = pa.schema(
         ("reason", pa.string()),  # why it does not apply to the model; null where it does
     ]
 )
+OUTPUTS = pa.schema([("dataset", pa.string()), ("outputs", pa.int32()), ("names", pa.list_(pa.string()))])
+CATEGORIES = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("label", pa.int16()),
+        ("class_name", pa.string()),  # of the category
+        ("members", pa.list_(pa.string())),  # the classes of a model that make it up
+    ]
+)
 STYLIZED = pa.schema([(name, pa.string()) for name in ("dataset", "content", "stylizer")])
 TRAININGS = pa.schema(
     [
@@ -63,80 +72,63 @@ SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, 
 SHOWN_ROWS = 3
 
 
-def build(
-    path,
-    given,
-    asked,
-    reference,
-    saliency,
-    marts,
-    checks,
-    threads,
-    memory_mb,
-    trainings=(),
-    stylized=(),
-    measures=(),
-    columns=None,
-):
+def build(path, given, told, marts, checks, threads, memory_mb):
     """Write a warehouse to `path`, which must not exist.
 
-    given: files by what they are: predictions and indexes, lists of parquet files,
-    .../dataset/model/perturbation/variant.parquet and .../dataset.parquet; foregrounds, parquet files of
-    foreground.SCORES, .../dataset/model.parquet; trainings, parquet files of metrics.EPOCHS, .../run.parquet;
-    published, a CSV of published numbers; superclasses, one of classes of ImageNet, (wnid, superclass).
-    asked: the strips that the config asks for, dicts with the names of ASKED and `cells` [(level, seed)],
-    clean level first. reference: the model that others are compared with. saliency: the config's {model,
-    head, grid}, or None. marts: SQL texts in their order; checks: one. trainings: of models that were trained
-    here, dicts of TRAININGS. stylized: datasets that were stylized from others, dicts of STYLIZED. Raises
-    ValueError with the comment of the first check that finds something. measures: what measures the config
-    asks for, dicts of dataset, model, measure, model_family and file, the parquet file of what it found.
-    columns: of all measures that there are, {measure: {column: type}}: each becomes a view of that name,
-    beside dataset and model.
+    given: files by what they are. predictions and indexes: lists of parquet files,
+    .../dataset/model/perturbation/variant.parquet and .../dataset.parquet. foregrounds: parquet files of
+    foreground.SCORES, .../dataset/model.parquet. trainings: of metrics.EPOCHS, .../run.parquet. published: a
+    CSV of published numbers; superclasses: one of classes of ImageNet (wnid, superclass).
+
+    told: what the config says. asked: strips, dicts with the names of ASKED and `cells` [(level, seed)],
+    clean level first. reference: the model that others are compared with. And, where there are some: saliency
+    {model, head, grid}; trainings, of models that were trained here, dicts of TRAININGS; stylized, dicts of
+    STYLIZED; measures, dicts of dataset, model, measure, model_family and `file`, the parquet file of what it
+    found; columns, of all measures that there are, {measure: {column: type}}: each becomes a view of that
+    name, beside dataset and model; decisions, CSV files of observers.decisions by dataset, {name: [path]}.
+
+    marts: SQL texts in their order; checks: one. Raises ValueError with the comment of the first check that
+    finds something.
     """
+    measures, columns, saliency = told.get("measures", []), told.get("columns", {}), told.get("saliency")
+    facts = {Path(path).stem: index_facts(path) for path in given["indexes"]}
+    known = {
+        "asked": asked_cells(told["asked"]),
+        "refused": refused_levels(given["predictions"]),
+        "foreground": foreground_scores(given["foregrounds"]),
+        "epochs": epochs(given["trainings"]),
+        "stylized": pa.Table.from_pylist(told.get("stylized", []), STYLIZED),
+        "models_trained": pa.Table.from_pylist(told.get("trainings", []), TRAININGS),
+        "saliency": pa.Table.from_pylist(
+            [{k: str(v) for k, v in saliency.items()}] if saliency else [], SALIENCY
+        ),
+        "measures": asked_measures(measures),
+        "outputs": outputs(facts),
+        "categories": categories(facts),
+        "other_decisions": other_decisions(told.get("decisions", {}), facts),
+        "computations": pa.table(
+            {"computed_with": pa.array(computations(given["predictions"]), pa.string())}
+        ),
+    }
+    sources = {
+        **{name: [str(m["file"]) for m in measures if m["measure"] == name] for name in columns},
+        **{name: [*map(str, given[name])] for name in ("predictions", "indexes")},
+        **{name: [str(given[name])] for name in ("published", "superclasses")},
+    }
     with duckdb.connect(path) as db:
         # Some memory is used beside DuckDB's own: Arrow tables, the reading of parquet footers.
         db.execute(f"SET threads = {threads}; SET memory_limit = '{int(memory_mb * 0.8)}MB'")
-        db.register("asked_cells", asked_cells(asked))
-        db.execute("CREATE TABLE asked AS FROM asked_cells")
-        db.register("refused_levels", refused_levels(given["predictions"]))
-        db.execute("CREATE TABLE refused AS FROM refused_levels")
-        db.register("foreground_scores", foreground_scores(given["foregrounds"]))
-        db.execute("CREATE TABLE foreground AS FROM foreground_scores")
-        db.register("epochs_told", epochs(given.get("trainings", ())))
-        db.execute("CREATE TABLE epochs AS FROM epochs_told")
-        db.register("stylized_told", pa.Table.from_pylist([*stylized], STYLIZED))
-        db.execute("CREATE TABLE stylized AS FROM stylized_told")
-        db.register("trainings_told", pa.Table.from_pylist([*trainings], TRAININGS))
-        db.execute(
-            "CREATE TABLE trainings AS "
-            "SELECT trainings_told.*, dataset IS NOT NULL AS stylized, content, stylizer "
-            "FROM trainings_told LEFT JOIN stylized ON dataset = data ORDER BY model"
-        )
-        told = [{name: str(value) for name, value in saliency.items()}] if saliency else []
-        db.register("saliency_told", pa.Table.from_pylist(told, SALIENCY))
-        db.execute("CREATE TABLE saliency AS FROM saliency_told")
+        for name, rows in known.items():
+            db.register("rows_told", rows)
+            db.execute(f"CREATE TABLE {name} AS FROM rows_told")
         db.execute("DELETE FROM asked WHERE EXISTS (FROM refused WHERE " + SAME_LEVEL + ")")
         db.execute("CREATE TABLE sources (name VARCHAR, files VARCHAR[])")
-        db.register("measures_told", asked_measures(measures))
-        db.execute("CREATE TABLE measures AS FROM measures_told")
-        sources = [
-            *((name, [str(m["file"]) for m in measures if m["measure"] == name]) for name in columns or {}),
-            ("predictions", [*map(str, given["predictions"])]),
-            ("indexes", [*map(str, given["indexes"])]),
-            ("published", [str(given["published"])]),
-            ("superclasses", [str(given["superclasses"])]),
-        ]
-        db.executemany("INSERT INTO sources VALUES (?, ?)", sources)
+        db.executemany("INSERT INTO sources VALUES (?, ?)", [*sources.items()])
         name_sources(db)
-        for name, kinds in (columns or {}).items():
-            db.execute(measure_view(name, kinds, bool(dict(sources)[name])))
-        db.execute("SET VARIABLE reference = ?", [reference])
-        db.execute("CREATE TABLE outputs (dataset VARCHAR, outputs INT)")
-        for path in given["indexes"]:
-            db.execute("INSERT INTO outputs VALUES (?, ?)", outputs(path))
-        db.execute("CREATE TABLE computations (computed_with VARCHAR)")
-        for words in computations(given["predictions"]):
-            db.execute("INSERT INTO computations VALUES (?)", [words])
+        db.execute("SET VARIABLE reference = ?", [told["reference"]])
+        bootstrap.register(db)
+        for name, kinds in columns.items():
+            db.execute(measure_view(name, kinds, bool(sources[name])))
         for name, kind in [("predictions", "predictions"), ("images", "indexes")]:
             if not given[kind]:
                 types = {column: "VARCHAR" if column in TEXTS else "FLOAT" for column in NOTHING[name]}
@@ -216,10 +208,47 @@ def epochs(paths):
     return pa.concat_tables(tables)
 
 
-def outputs(index):
-    """A dataset and the number of classes that its models tell apart, from its index."""
+def index_facts(index):
+    """From the index of a dataset: the classes that its models tell apart, in order, and the classes of a
+    model that each is made of, {} if they are no categories."""
     metadata = pq.read_schema(index).metadata or {}
-    return [Path(index).stem, len(json.loads(metadata.get(b"classes", b"[]")))]
+    return [
+        json.loads(metadata.get(key, empty)) for key, empty in [(b"classes", b"[]"), (b"categories", b"{}")]
+    ]
+
+
+def outputs(facts):
+    """The classes that the models of each dataset tell apart, a table of OUTPUTS.
+
+    facts: index_facts by dataset.
+    """
+    return pa.Table.from_pylist(
+        [{"dataset": name, "outputs": len(names), "names": names} for name, (names, _) in facts.items()],
+        OUTPUTS,
+    )
+
+
+def categories(facts):
+    """What the classes of datasets with categories are made of, a table of CATEGORIES.
+
+    facts: index_facts by dataset.
+    """
+    rows = [
+        {"dataset": dataset, "label": label, "class_name": name, "members": members[name]}
+        for dataset, (names, members) in facts.items()
+        for label, name in enumerate(names)
+        if members
+    ]
+    return pa.Table.from_pylist(rows, CATEGORIES)
+
+
+def other_decisions(paths, facts):
+    """How people and other networks decided, a table of observers.DECISIONS.
+
+    paths: CSV files by dataset. facts: index_facts by dataset.
+    """
+    told = [observers.decisions(dataset, facts[dataset][0], files) for dataset, files in paths.items()]
+    return pa.concat_tables([observers.DECISIONS.empty_table(), *told])
 
 
 def computations(predictions):
