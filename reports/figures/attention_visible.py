@@ -29,8 +29,8 @@ SELECT
     format('{} · {} token', dataset, token) AS panel,
     dataset, model, place, token, seen, block,
     avg(attended) AS attended,
-    avg(attended) - 1.959963984540054 * coalesce(stddev_samp(attended), 0) / sqrt(count(*)) AS low,
-    avg(attended) + 1.959963984540054 * coalesce(stddev_samp(attended), 0) / sqrt(count(*)) AS high,
+    greatest(0, avg(attended) - mean_margin(stddev_samp(attended), count(*))) AS low,
+    least(1, avg(attended) + mean_margin(stddev_samp(attended), count(*))) AS high,
     any_value(visible_fraction) AS visible_fraction,
     count(*) AS images
 FROM shares

@@ -27,8 +27,8 @@ SELECT
     kind,
     round(level::DOUBLE, 6) AS level,
     avg(score) AS jaccard,
-    greatest(0, avg(score) - 1.959964 * stddev_samp(score) / sqrt(count(*))) AS low,
-    least(1, avg(score) + 1.959964 * stddev_samp(score) / sqrt(count(*))) AS high,
+    greatest(0, avg(score) - mean_margin(stddev_samp(score), count(*))) AS low,
+    least(1, avg(score) + mean_margin(stddev_samp(score), count(*))) AS high,
     count(*) AS images
 FROM scores
 JOIN places USING (model)

@@ -47,9 +47,6 @@ SELECT 5 AS step, 'mean of heads, aspect kept' AS way, dataset, model, token, im
 FROM rows_of_heads
 WHERE head = -1 AND aspect <> 'squashed';
 
--- 95 % interval of a mean over images, by the normal approximation.
-CREATE MACRO mean_margin(deviation, images) AS 1.959963984540054::DOUBLE * coalesce(deviation, 0) / sqrt(images);
-
 -- An image is the mean over the classes in it.
 CREATE TABLE segmentation_images AS
 SELECT step, way, dataset, model, token, image, avg(jaccard) AS jaccard, avg(random) AS random

@@ -160,7 +160,7 @@ WITH
             avg(jaccard) AS jaccard,
             avg(random) AS random,
             avg(jaccard) - avg(random) AS apart,
-            1.959963984540054 * coalesce(stddev_samp(jaccard - random), 0) / sqrt(count(*)) AS margin,
+            mean_margin(stddev_samp(jaccard - random), count(*)) AS margin,
             count(*) AS images
         FROM (
             SELECT dataset, model, image, avg(jaccard) AS jaccard, avg(random) AS random
@@ -180,6 +180,150 @@ WITH
                 jaccard, random, in_numbers(apart, apart - margin, apart + margin), images
             ) AS numbers
         FROM attended
+    ),
+    -- The correlation of features with half of the patches dropped, image by image, against the reference model.
+    alike AS (
+        SELECT dataset, model, index AS image, avg(value) AS correlation
+        FROM information_loss
+        WHERE kind = 'image' AND level = 0.5 AND value IS NOT NULL
+        GROUP BY ALL
+    ),
+    kept_features AS (
+        SELECT
+            8 AS place,
+            'With half of the patches dropped, features stay more alike than those of the reference' AS claim,
+            format('{} against {} on {}', model, reference, dataset) AS about,
+            is_above(apart - margin, apart + margin, 0, 0) AS verdict,
+            format(
+                'correlation {:.2f} against {:.2f}, difference {}; {} images',
+                correlation, of_reference, in_numbers(apart, apart - margin, apart + margin), images
+            ) AS numbers
+        FROM (
+            SELECT
+                dataset, own.model, other.model AS reference,
+                avg(own.correlation) AS correlation,
+                avg(other.correlation) AS of_reference,
+                avg(own.correlation - other.correlation) AS apart,
+                mean_margin(stddev_samp(own.correlation - other.correlation), count(*)) AS margin,
+                count(*) AS images
+            FROM alike AS own
+            JOIN alike AS other USING (dataset, image)
+            WHERE other.model = getvariable('reference') AND own.model <> other.model
+            GROUP BY ALL
+        )
+    ),
+    -- The class token in the first and the last block, image by image, under a mask and, of the same places,
+    -- without one.
+    looks AS (
+        SELECT
+            dataset, model, token, deep.block, count(*) AS images,
+            avg(deep.occluded) AS share,
+            avg(deep.untouched) AS control,
+            avg(first.occluded) AS first_share,
+            avg(deep.occluded - deep.untouched) AS gained,
+            mean_margin(stddev_samp(deep.occluded - deep.untouched), count(*)) AS gained_margin,
+            avg(deep.occluded - first.occluded) AS deeper,
+            mean_margin(stddev_samp(deep.occluded - first.occluded), count(*)) AS deeper_margin,
+            avg((deep.occluded - deep.untouched) - (first.occluded - first.untouched)) AS beyond,
+            mean_margin(
+                stddev_samp((deep.occluded - deep.untouched) - (first.occluded - first.untouched)), count(*)
+            ) AS beyond_margin
+        FROM attention AS deep
+        JOIN (SELECT dataset, model, max(block) AS block FROM attention GROUP BY dataset, model)
+            USING (dataset, model, block)
+        JOIN attention AS first USING (dataset, model, token, image, kind)
+        WHERE kind = 'visible' AND first.block = 1
+        GROUP BY dataset, model, token, deep.block
+    ),
+    looked AS (
+        SELECT
+            9 AS place,
+            'The last block attends to what is left of an image' AS claim,
+            format('{} token of {} on {}', token, model, dataset) AS about,
+            is_above(gained - gained_margin, gained + gained_margin, 0, 0) AS verdict,
+            format(
+                '{:.2f} of its attention on visible patches, {:.2f} on the same ones of untouched images, '
+                'difference {}; {} images',
+                share, control, in_numbers(gained, gained - gained_margin, gained + gained_margin), images
+            ) AS numbers
+        FROM looks
+    ),
+    -- More than the first block only if it is so against the untouched images, too.
+    looked_deeper AS (
+        SELECT
+            10 AS place,
+            'The last block attends more to what is left than the first' AS claim,
+            format('{} token of {} on {}', token, model, dataset) AS about,
+            CASE
+                WHEN least(deeper - deeper_margin, beyond - beyond_margin) > 0 THEN 'yes'
+                WHEN least(deeper + deeper_margin, beyond + beyond_margin) < 0 THEN 'no'
+                ELSE 'cannot tell'
+            END AS verdict,
+            format(
+                '{:.2f} in block {} and {:.2f} in block 1, difference {}, {} more than without a mask; {} images',
+                share, block, first_share,
+                in_numbers(deeper, deeper - deeper_margin, deeper + deeper_margin),
+                in_numbers(beyond, beyond - beyond_margin, beyond + beyond_margin), images
+            ) AS numbers
+        FROM looks
+        WHERE block > 1
+    ),
+    -- The same images, segmented (mean of heads, void left out) by attention and by as many random patches, by two
+    -- tokens of a network, or by the same network trained on images and on what was stylized of them.
+    segmented_twice AS (
+        SELECT
+            12 AS place,
+            'Attention segments objects better than as many random patches' AS claim,
+            format('{}, {} token, on {}', model, token, dataset) AS about,
+            jaccard, random AS other
+        FROM segmentation_images
+        WHERE step = 4
+        UNION ALL
+        SELECT
+            13 AS place,
+            'The shape token segments objects better than the class token' AS claim,
+            format('{} on {}', one.model, dataset) AS about,
+            one.jaccard, another.jaccard AS other
+        FROM segmentation_images AS one
+        JOIN segmentation_images AS another USING (dataset, model, image, step)
+        WHERE step = 4 AND one.token = 'shape' AND another.token = 'class'
+        UNION ALL
+        SELECT
+            14 AS place,
+            'Training on stylized images makes attention segment objects better' AS claim,
+            format('{} against {} on {}', s.model, n.model, dataset) AS about,
+            s.jaccard, n.jaccard AS other
+        FROM trainings AS stylized_training
+        JOIN trainings AS natural_training
+            ON natural_training.data = stylized_training.content
+            AND natural_training.architecture = stylized_training.architecture
+            AND natural_training.settings = stylized_training.settings
+            AND natural_training.head IS NOT DISTINCT FROM stylized_training.head
+        JOIN segmentation_images AS s ON s.model = stylized_training.model
+        JOIN segmentation_images AS n USING (dataset, image, step, token)
+        WHERE
+            step = 4 AND n.model = natural_training.model
+            AND stylized_training.teacher IS NULL AND natural_training.teacher IS NULL
+    ),
+    segmented AS (
+        SELECT
+            place, claim, about,
+            is_above(apart - margin, apart + margin, 0, 0) AS verdict,
+            format(
+                'Jaccard index {:.2f} against {:.2f}, difference {}; {} images',
+                jaccard, other, in_numbers(apart, apart - margin, apart + margin), images
+            ) AS numbers
+        FROM (
+            SELECT
+                place, claim, about,
+                avg(jaccard) AS jaccard,
+                avg(other) AS other,
+                avg(jaccard - other) AS apart,
+                mean_margin(stddev_samp(jaccard - other), count(*)) AS margin,
+                count(*) AS images
+            FROM segmented_twice
+            GROUP BY place, claim, about
+        )
     )
 SELECT claim, about, verdict, numbers
 FROM (
@@ -190,5 +334,9 @@ FROM (
     UNION ALL FROM unlearnable
     UNION ALL FROM readable
     UNION ALL FROM foregrounds
+    UNION ALL FROM kept_features
+    UNION ALL FROM looked
+    UNION ALL FROM looked_deeper
+    UNION ALL FROM segmented
 )
 ORDER BY place, about;
