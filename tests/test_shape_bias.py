@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest, bootstrap
+from sklearn.metrics import cohen_kappa_score
 
 from conftest import ROOT
 from patchwork import bootstrap as intervals
@@ -15,13 +16,6 @@ from test_findings import CLASSES, IMAGES, STYLIZED, Results, conflict, cues, de
 GEIRHOS = ROOT / "rules/categories/geirhos.csv"
 CATEGORIES = [*folders.read_categories(GEIRHOS)]
 HEAD = ",".join(observers.COLUMNS)
-
-
-def cohen_kappa(first, second):
-    """By its definition, image by image: agreement against that of every answer with every other."""
-    first, second = np.asarray(first, bool), np.asarray(second, bool)
-    expected = (first[:, None] == second).mean()
-    return ((first == second).mean() - expected) / (1 - expected)
 
 
 @pytest.fixture
@@ -111,10 +105,10 @@ def test_kappa_is_that_of_its_definition():
         (~first & second).sum(),
         (~first & ~second).sum(),
     ]
-    assert intervals.kappa(table) == pytest.approx(cohen_kappa(first, second))
+    assert intervals.kappa(table) == pytest.approx(cohen_kappa_score(first, second))
     low, high = intervals.kappa_interval(table)
     expected = bootstrap(
-        (first, second), cohen_kappa, paired=True, n_resamples=999, method="percentile", rng=1
+        (first, second), cohen_kappa_score, paired=True, n_resamples=999, method="percentile", rng=1
     ).confidence_interval
     assert [low, high] == pytest.approx([expected.low, expected.high], abs=0.015)
     assert np.isnan(intervals.kappa([10, 0, 0, 0]))
@@ -160,7 +154,7 @@ def test_error_consistency_is_kappa_of_being_right_about_the_shape(results):
     found = {(row["observer"], row["other"]): row for row in rows(path, "FROM error_consistency")}
     assert set(found) == {("one", "two"), ("one", "three"), ("three", "two")}
     for (a, b), row in found.items():
-        expected = cohen_kappa(preds[a] == labels, preds[b] == labels)
+        expected = cohen_kappa_score(preds[a] == labels, preds[b] == labels)
         assert row["images"] == IMAGES and row["kappa"] == pytest.approx(expected)
         assert row["low"] <= row["kappa"] <= row["high"]
     shown = figure(path, "error_consistency")
@@ -323,7 +317,7 @@ def test_what_others_decided_stands_beside_models(results):
     pairs = {(row["observer"], row["other"]): row for row in rows(path, "FROM error_consistency")}
     subjects = pairs["subject-10", "subject-11"]
     assert (subjects["images"], subjects["both_right"], subjects["second_right"]) == (4, 1, 1)
-    assert subjects["kappa"] == pytest.approx(cohen_kappa([0, 1, 0, 0], [0, 1, 0, 1]))
+    assert subjects["kappa"] == pytest.approx(cohen_kappa_score([0, 1, 0, 0], [0, 1, 0, 1]))
     assert not [pair for pair in pairs if "net" in pair]  # none of its images is among theirs
     shown = {row["model"] for row in figure(path, "shape_bias")}
     assert shown == {"net", "resnet50 (decisions)"}
@@ -347,7 +341,7 @@ def test_models_and_others_are_paired_by_the_names_of_images(results):
     tell(path, folders.read_categories(GEIRHOS))
     [row] = rows(build_with(results, b=NETWORK), "FROM error_consistency")
     assert (row["observer"], row["other"], row["images"]) == ("net", "resnet50 (decisions)", 4)
-    assert row["kappa"] == pytest.approx(cohen_kappa([1, 1, 1, 0], [0, 0, 1, 0]))
+    assert row["kappa"] == pytest.approx(cohen_kappa_score([1, 1, 1, 0], [0, 0, 1, 0]))
 
 
 @pytest.mark.parametrize(
