@@ -116,17 +116,36 @@ def test_segmentation_is_compared_image_by_image(results, apart, verdict):
     )  # both tokens of vit_sin against random patches
 
 
+def correlations(folder, model, values, other=0.1):
+    """Correlations of images with half of the patches dropped, and that with other images."""
+    seeds = [values + 0.02, values - 0.02]  # only average
+    columns = {"kind": ["image"] * 2 * IMAGES + ["other"] * 2, "level": [0.5] * (2 * IMAGES + 2)}
+    columns |= {"seed": [*np.repeat([0, 1], IMAGES), 0, 1], "index": [*range(IMAGES)] * 2 + [None] * 2}
+    columns["value"] = [*np.ravel(seeds), other - 0.01, other + 0.01]
+    return measured(folder, model, "information_loss", columns)
+
+
+def test_features_that_are_alike_whatever_is_seen_do_not_stay_alike(results):
+    values = 0.5 + noisy()
+    told = found(
+        results,
+        [correlations(results.folder, "vit", values), correlations(results.folder, "cnn", values + 0.2, 0.6)],
+    )
+    [(verdict, numbers)] = told.values()
+    assert verdict == "no" and "with other images 0.60 and 0.10" in numbers
+
+
 @pytest.mark.parametrize(("apart", "verdict"), APART)
 def test_features_are_compared_image_by_image_over_seeds(results, apart, verdict):
     noise, base = noisy(), 0.5 + noisy(1, 0.1)
 
-    def correlations(model, values):
-        seeds = [values + 0.02, values - 0.02]  # only average
-        columns = {"kind": ["image"] * 2 * IMAGES, "level": [0.5] * 2 * IMAGES}
-        columns |= {"seed": np.repeat([0, 1], IMAGES), "index": np.tile(range(IMAGES), 2)}
-        return measured(results.folder, model, "information_loss", columns | {"value": np.ravel(seeds)})
-
-    told = found(results, [correlations("vit", base), correlations("cnn", base + apart + noise)])
+    told = found(
+        results,
+        [
+            correlations(results.folder, "vit", base),
+            correlations(results.folder, "cnn", base + apart + noise),
+        ],
+    )
     claim = "With half of the patches dropped, features stay more alike than those of the reference"
     decided, numbers = told[claim, "cnn against vit on conflict"]
     assert decided == verdict and numbers.startswith(f"correlation {0.5 + apart:.2f} against 0.50")

@@ -24,7 +24,7 @@ import altair as alt
 
 from patchwork import theme
 
-ORDER = 64
+ORDER = 65
 FAMILY = "information_loss"
 SQL = """
 WITH

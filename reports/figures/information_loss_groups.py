@@ -14,7 +14,7 @@ import altair as alt
 
 from patchwork import theme
 
-ORDER = 65
+ORDER = 66
 FAMILY = "information_loss"
 SQL = """
 WITH

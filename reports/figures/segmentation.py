@@ -23,7 +23,7 @@ import altair as alt
 
 from patchwork import theme
 
-ORDER = 64
+ORDER = 67
 FAMILY = "segmentation"
 SQL = """
 SELECT

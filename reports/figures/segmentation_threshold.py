@@ -13,7 +13,7 @@ import altair as alt
 
 from patchwork import theme
 
-ORDER = 65
+ORDER = 68
 FAMILY = "segmentation"
 SQL = """
 WITH scores AS (
