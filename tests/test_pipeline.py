@@ -12,8 +12,8 @@ from PIL import Image
 from conftest import Project
 
 DROP = "scripts/patchwork/perturbations/random_drop.py"
-AFTERWARDS = {"build_warehouse": 1, "draw_figure": 15, "write_report": 1}
-MEASURED_ANEW = {"measure": 2, "draw_examples": 1}  # of one model on one dataset
+AFTERWARDS = {"build_warehouse": 1, "draw_figure": 21, "write_report": 1}
+MEASURED_ANEW = {"measure": 4, "draw_examples": 2}  # of one model on one dataset
 NEW_PERTURBATION = '''"""Turn the image upside down."""
 
 FAMILY = "permutation"
@@ -96,7 +96,7 @@ def test_a_dataset_is_one_line(project):
     )
     assert project.plan() == {
         **{"draw_images": 1, "pack_images": 1, "map_saliency": 3, "score_foreground": 3},
-        **{"predict": 5, "draw_sheet": 4, "measure": 4, "draw_examples": 1},
+        **{"predict": 5, "draw_sheet": 4, "measure": 6, "draw_examples": 2},
         **AFTERWARDS,
     }
 
@@ -144,7 +144,7 @@ def test_other_weights_run_one_model(project):
     shutil.copy(project.path("cnn.safetensors"), project.path("other.safetensors"))
     project.edit("config.yaml", "weights: cnn.safetensors", "weights: other.safetensors")
     taught = {"train_stage": 1, "export_weights": 1}  # the model whose teacher it is
-    both = {"predict": 3, "measure": 4, "draw_examples": 1}
+    both = {"predict": 3, "measure": 8, "draw_examples": 3}
     assert project.plan() == {"fetch_weights": 1, **taught, **both, **AFTERWARDS}
 
 
@@ -234,7 +234,7 @@ def test_settings_of_the_evaluation_start_no_training(project):
     with open(project.path("config.yaml"), "a") as config:
         config.write("compute: {batch_images: 8}\n")
     mapped = {"map_saliency": 3, "score_foreground": 3, "draw_sheet": 1}
-    assert project.plan() == {**mapped, "predict": 7, "measure": 4, "draw_examples": 1, **AFTERWARDS}
+    assert project.plan() == {**mapped, "predict": 7, "measure": 8, "draw_examples": 3, **AFTERWARDS}
 
 
 def test_a_new_file_beside_the_class_folders_runs_nothing(project):
@@ -253,9 +253,9 @@ def test_a_new_file_beside_the_class_folders_runs_nothing(project):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("seeds:", "seed:", "config.yaml, line 32: seed is no key of Patchwork, did you mean 'seeds'?"),
+        ("seeds:", "seed:", "config.yaml, line 35: seed is no key of Patchwork, did you mean 'seeds'?"),
         ("models: vit,", "models: vti,", "line 23: studies.permutation.models: 'vti' is not known, did"),
-        ("0.9]", "1.9]", "config.yaml, line 28: levels.random_drop: level 1.9 is outside 0 to 1"),
+        ("0.9]", "1.9]", "config.yaml, line 30: levels.random_drop: level 1.9 is outside 0 to 1"),
         ("draw: natural, images: 20, size: 32", "root: lost", "datasets.shapes.root: there is no folder"),
         ("weights: cnn.", "weights: lost.", "models.cnn.weights: there is no file lost"),
     ],
@@ -299,7 +299,11 @@ def test_every_sheet_of_the_report_stands_under_its_own_name(finished):
     report = finished.path("results/report.html").read_text()
     shown = dict(re.findall(r"<figure><h3>([^<]+)</h3>.*?base64,([^\"]+)", report, re.S))
     sheets = [*finished.path("results/sheets").rglob("*.webp")]
-    assert shown.pop("shapes: segmentation of cnn, shape")  # what a measure has kept of images
+    pictures = {
+        name for name in shown if " of " in name
+    }  # what measures have kept; of `cnn` attention has nothing
+    assert pictures == {"conflict: segmentation of cnn, shape", "shapes: attention of shape"}
+    shown = {name: sheet for name, sheet in shown.items() if name not in pictures}
     assert len(sheets) == len(shown) == 4
     for sheet in sheets:
         dataset, perturbation, variant = sheet.with_suffix("").parts[-3:]
