@@ -40,6 +40,7 @@ def write(root, name, text):
 
 def fingerprint(root, *sources):
     provenance.fingerprint.cache_clear()
+    provenance.read.cache_clear()
     return provenance.fingerprint(root, *(sources or ["main.py"]))
 
 

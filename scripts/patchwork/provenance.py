@@ -57,15 +57,22 @@ def meaning(tree):
 
 
 @cache
+def read(path, root):
+    """The digest of what a module means, and the files under root that it imports. Many programs share one."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    imported = [*imports(tree, root)]
+    return digest(meaning(tree)), imported
+
+
+@cache
 def fingerprint(root, *sources):
     """Twelve hex digits that change when sources, or what they import from root, change meaning."""
     meanings, queue = {}, [Path(root, source) for source in sources]
     while queue:
         path = queue.pop()
         if path not in meanings:
-            tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-            queue += imports(tree, root)
-            meanings[path] = meaning(tree)
+            meanings[path], imported = read(path, root)
+            queue += imported
     return digest([(path.relative_to(root).as_posix(), meanings[path]) for path in sorted(meanings)])
 
 
