@@ -24,9 +24,10 @@ KILLS = 6
 
 
 def predictions(project):
-    """The bytes of every strip, by its path."""
-    root = project.path("results/predictions")
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*.parquet"))}
+    """The bytes of every strip and of what was measured, by their paths."""
+    root = project.path("results")
+    files = [path for kind in ("predictions", "measures") for path in (root / kind).rglob("*.parquet")]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(files)}
 
 
 def jobs_of(process):
@@ -130,6 +131,13 @@ def test_the_embedded_run(tmp_path):
     assert found[raised, "cnn_sin against cnn on cue_conflict"] == "yes"
     assert found[raised, "vit_sin against vit on cue_conflict"] == "yes"
     assert found["Stylized images still tell the shape", "cnn_sin on sin"] == "yes"
+    alike = "With half of the patches dropped, features stay more alike than those of the reference"
+    assert found[alike, "cnn against vit on shapes"] == "no"
+    looks = "The last block attends to what is left of an image"
+    assert found[looks, "class token of vit on shapes"] == "yes"
+    assert found[looks, "class token of random_a on shapes"] != "yes"
+    segments = "Attention segments objects better than as many random patches"
+    assert found[segments, "vit, class token, on shapes"] == "yes"
     # What a training tells of its held-out images is what a strip tells of them.
     facts = json.loads(project.path("results/weights/trained/vit.json").read_text())
     assert facts["held_out_images"] == 1000
@@ -174,3 +182,22 @@ def test_real_photographs_give_the_numbers_of_an_independent_program(real, tmp_p
     # Its head was made of these very photographs, so that it knows every clean one.
     assert top1(project, "photographs", "dinov2", "random_drop/14x14", 0) == 100
     assert 70 < top1(project, "photographs", "dinov2", "random_drop/14x14", 0.1) < 100
+    project.edit("config.yaml", "images: 100", "images: 24")
+    measures = "results/measures/few/{}/{}.parquet"
+    project.run(
+        *(measures.format(model, "information_loss") for model in strips),
+        measures.format("dinov2", "attention"),
+    )
+    value = "SELECT avg(value) FROM '{}' WHERE kind = 'image' AND round(level, 2) = 0.5"
+    kept = {
+        model: duckdb.sql(value.format(project.path(measures.format(model, "information_loss")))).fetchone()[
+            0
+        ]
+        for model in strips
+    }
+    assert kept["dinov2"] > 0.6 and kept["efficientnet"] < 0.25  # of 200 photographs 0.80 and 0.11
+    shares = "SELECT avg(occluded), avg(untouched) FROM '{}' WHERE kind = 'visible' AND block = 12 AND image IS NOT NULL"
+    occluded, untouched = duckdb.sql(
+        shares.format(project.path(measures.format("dinov2", "attention")))
+    ).fetchone()
+    assert occluded > 0.35 and 0.1 < untouched < 0.25  # of 60 photographs 0.47 and 0.17

@@ -58,7 +58,7 @@ def meaning(tree):
 
 @cache
 def read(path, root):
-    """The digest of what a module means, and the files under root that it imports. Many programs share one."""
+    """The digest of what a module means, and the files under root that it imports; many programs share it."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     imported = [*imports(tree, root)]
     return digest(meaning(tree)), imported
