@@ -187,7 +187,7 @@ def test_the_price_of_each_token_stands_in_one_row_and_what_was_not_measured_is_
     assert (row["natural_low"], row["natural_high"]) == pytest.approx((low, high))
     assert found["vit_class"]["shape_bias"] is None and found["cnn"]["natural_top1"] is None
     text = page.tradeoff([*found.values()])
-    assert "95.0% (92.4% to 96.7%)" in text and text.count(">-<") == 10
+    assert "95.0 (92 to 97)" in text and "top-1 on held_out, %" in text and text.count(">-<") == 10
 
 
 def test_the_natural_images_of_categories_are_those_of_the_classes_they_are_made_of(results):

@@ -277,37 +277,45 @@ def findings(rows):
 
 
 def tradeoff(rows):
-    """What shape bias costs: a row for each model, and for each token of a distilled one; nothing if none was
-    measured."""
-    titles = ["model", "token", "trained on", "teacher", "shape bias on", "#shape bias", "#mean over classes"]
-    titles += ["natural images", "#top-1", "stylized images", "#top-1"]
-
-    def share(row, name, low, high):
-        if row[name] is None:
-            return "-"
-        told = f"{row[name]:.1%}"
-        return f"{told} ({row[low]:.1%} to {row[high]:.1%})" if row[low] is not None else told
-
-    cells = [
-        [
-            row["model"],
-            *(row[name] or "-" for name in ("head", "trained_on", "teacher", "dataset")),
-            share(row, "shape_bias", "low", "high"),
-            share(row, "class_mean", "class_mean_low", "class_mean_high"),
-            row["natural_images"] or "-",
-            share(row, "natural_top1", "natural_low", "natural_high"),
-            row["stylized_images"] or "-",
-            share(row, "stylized_top1", "stylized_low", "stylized_high"),
-        ]
-        for row in rows
-    ]
+    """What shape bias costs: a table for each dataset of disagreeing images, with a row for each model, of a
+    distilled one for each token; nothing if none was measured."""
+    tables = {}
+    for row in rows:
+        tables.setdefault((row["dataset"], row["natural_images"], row["stylized_images"]), []).append(row)
     return bool(rows) * (
         "<p>What shape bias costs: top-1 on natural and on stylized images beside the shape bias, each token "
         "of a distilled network scored alone. The shape bias is that over all images that were decided for "
         "shape or texture; its mean over classes lets every class count alike, however many of its images "
         "were. In brackets are 95 % intervals over images: Wilson's, and by bootstrap for the mean. A dash "
-        "stands where nothing was measured.</p>" + table("Trade-off", titles, cells)
+        "stands where nothing was measured.</p>"
+        + "".join(tradeoff_of(*datasets, those) for datasets, those in tables.items())
     )
+
+
+def tradeoff_of(conflict, natural, stylized, rows):
+    """The table of one dataset of disagreeing images."""
+
+    def share(row, name, low, high):
+        if row[name] is None:
+            return "-"
+        told = f"{100 * row[name]:.1f}"
+        return f"{told} ({100 * row[low]:.0f} to {100 * row[high]:.0f})" if row[low] is not None else told
+
+    titles = ["model", "token", "trained on", "teacher"]
+    titles += [f"#top-1 on {dataset}, %" for dataset in (natural, stylized) if dataset]
+    titles += ["#shape bias, %", "#mean over classes, %"]
+    cells = [
+        [
+            row["model"],
+            *(row[name] or "-" for name in ("head", "trained_on", "teacher")),
+            *[share(row, "natural_top1", "natural_low", "natural_high")] * bool(natural),
+            *[share(row, "stylized_top1", "stylized_low", "stylized_high")] * bool(stylized),
+            share(row, "shape_bias", "low", "high"),
+            share(row, "class_mean", "class_mean_low", "class_mean_high"),
+        ]
+        for row in rows
+    ]
+    return f"<h3>{escape(conflict)}</h3>" + table(f"Trade-off on {conflict}", titles, cells)
 
 
 def figure(name, caption, spec):
