@@ -225,7 +225,7 @@ def packed_noise(folder, images):
         {"image": i, "label": 0, "class_name": "noise", "path": f"{i}", "problem": None}
         for i in range(images)
     ]
-    pixels.write_index(Path(folder, f"{images}.parquet"), rows, ["noise"], f"{images}")
+    pixels.write_index(Path(folder, f"{images}.parquet"), rows, {"classes": ["noise"]}, f"{images}")
 
 
 def planning(folder):

@@ -48,7 +48,7 @@ def pack(folder, images=IMAGES, size=32, seed=0):
         for i in range(images)
     ]
     digest = hashlib.sha256(array).hexdigest()
-    pixels.write_index(folder / "set.parquet", rows, CLASSES, digest)
+    pixels.write_index(folder / "set.parquet", rows, {"classes": CLASSES}, digest)
     return packed.Packed(folder / "set.npy", folder / "set.parquet")
 
 
