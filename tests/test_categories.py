@@ -275,6 +275,7 @@ def stimulus_project(tmp_path):
     return project
 
 
+@pytest.mark.slow
 def test_a_folder_of_stimuli_becomes_a_shape_bias_and_names_and_columns_tell_the_same(stimulus_project):
     from patchwork import warehouse
 

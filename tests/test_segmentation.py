@@ -549,6 +549,7 @@ def finished_query(project, path, sql):
         return warehouse.query(path, sql).to_pylist()
 
 
+@pytest.mark.slow
 def test_an_edited_mask_or_list_is_measured_anew(project):
     assert project.plan() == {}
     mask = project.path("voc/SegmentationClass/a.png")
