@@ -57,7 +57,7 @@ def test_the_similarity_of_tokens_is_that_of_a_pass_by_hand():
     assert examples == {}
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_vit2"])
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_vit2", "levit_128s"])
 def test_only_a_second_token_with_a_head_has_a_similarity(name):
     assert "no second token" in token_similarity.refuses(model(name))
     assert token_similarity.refuses(model(**VIT)) is None

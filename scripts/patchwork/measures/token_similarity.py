@@ -14,10 +14,11 @@ COLUMNS = {"image": "int32", "block": "int16", "cosine": "float32", "cosine_befo
 
 
 def refuses(model):
-    """It needs two tokens, each with a head of its own; registers have none."""
-    if not hasattr(model.net, "head_dist"):
-        return f"{type(model.net).__name__} has no second token beside a class token"
-    return None
+    """It needs two tokens that pass the blocks, each with a head of its own; registers have none."""
+    two = hasattr(model.net, "head_dist") and getattr(model.net, "num_prefix_tokens", 0) == 2
+    return (
+        None if two else f"{type(model.net).__name__} has no second token beside a class token in its blocks"
+    )
 
 
 def measure(subject):
