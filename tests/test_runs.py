@@ -188,18 +188,16 @@ def test_real_photographs_give_the_numbers_of_an_independent_program(real, tmp_p
         *(measures.format(model, "information_loss") for model in strips),
         measures.format("dinov2", "attention"),
     )
-    value = "SELECT avg(value) FROM '{}' WHERE kind = 'image' AND round(level, 2) = 0.5"
+
+    def means(model, measure, columns, where):
+        file = project.path(measures.format(model, measure))
+        return duckdb.sql(f"SELECT {columns} FROM '{file}' WHERE {where}").fetchall()[0]
+
     kept = {
-        model: duckdb.sql(value.format(project.path(measures.format(model, "information_loss")))).fetchone()[
-            0
-        ]
+        model: means(model, "information_loss", "avg(value)", "kind = 'image' AND round(level, 2) = 0.5")[0]
         for model in strips
     }
     assert kept["dinov2"] > 0.6 and kept["efficientnet"] < 0.25  # of 200 photographs 0.80 and 0.11
-    shares = (
-        "SELECT avg(occluded), avg(untouched) FROM '{}' WHERE kind = 'visible' AND block = 12 AND image >= 0"
-    )
-    occluded, untouched = duckdb.sql(
-        shares.format(project.path(measures.format("dinov2", "attention")))
-    ).fetchone()
+    last = "kind = 'visible' AND block = 12 AND image >= 0"
+    occluded, untouched = means("dinov2", "attention", "avg(occluded), avg(untouched)", last)
     assert occluded > 0.35 and 0.1 < untouched < 0.25  # of 60 photographs 0.47 and 0.17
