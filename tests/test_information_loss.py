@@ -99,6 +99,11 @@ def streamed(x, y, batch_images=5):
     return found["dimension"][0], found["cka"].item()
 
 
+def of_each(x, y):
+    """The correlations of images, as they are told when they are added."""
+    return information_loss.Sums(x, y).add(x, y)
+
+
 def summed(x, y, batch_images=5):
     """The same, and all else: {kind: values [1, count]}."""
     x, y = torch.from_numpy(x), torch.from_numpy(y)[None]
@@ -300,11 +305,9 @@ def test_shift_and_scale_change_no_correlation(scale, shift, batch_images, seed)
     assert moved[0] == pytest.approx(expected[0], abs=1e-6)
     assert moved[1] == pytest.approx(expected[1], abs=1e-6)
     tensors = torch.from_numpy(x), torch.from_numpy(y)[None]
-    of_images = information_loss.pearson(*tensors)
-    assert information_loss.pearson(tensors[0], scale * tensors[1] + shift) == pytest.approx(
-        of_images, abs=1e-6
-    )
-    assert information_loss.pearson(tensors[0], -tensors[1]) == pytest.approx(-of_images)
+    of_images = of_each(*tensors)
+    assert of_each(tensors[0], scale * tensors[1] + shift) == pytest.approx(of_images, abs=1e-6)
+    assert of_each(tensors[0], -tensors[1]) == pytest.approx(-of_images)
 
 
 def test_cka_is_1_of_the_same_features_turned_and_near_0_of_others():

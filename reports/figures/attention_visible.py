@@ -29,8 +29,8 @@ SELECT
     format('{} · {} token', dataset, token) AS panel,
     dataset, model, place, token, seen, block,
     avg(attended) AS attended,
-    greatest(0, avg(attended) - mean_margin(stddev_samp(attended), count(*))) AS low,
-    least(1, avg(attended) + mean_margin(stddev_samp(attended), count(*))) AS high,
+    share_low(attended) AS low,
+    share_high(attended) AS high,
     any_value(visible_fraction) AS visible_fraction,
     count(*) AS images
 FROM shares

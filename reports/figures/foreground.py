@@ -27,8 +27,8 @@ SELECT
     kind,
     round(level::DOUBLE, 6) AS level,
     avg(score) AS jaccard,
-    greatest(0, avg(score) - mean_margin(stddev_samp(score), count(*))) AS low,
-    least(1, avg(score) + mean_margin(stddev_samp(score), count(*))) AS high,
+    share_low(score) AS low,
+    share_high(score) AS high,
     count(*) AS images
 FROM scores
 JOIN places USING (model)
@@ -38,23 +38,7 @@ ORDER BY panel, place, kind, level
 
 
 def chart(cells):
-    kinds = ["attention", "random"]
-    base = alt.Chart(cells).encode(
-        x=alt.X(
-            "level:Q",
-            title="attention in the foreground",
-            scale=alt.Scale(domain=[0, 1]),
-            axis=alt.Axis(format="%", tickCount=5),
-        ),
-        color=theme.colour(cells),
-    )
-    mean = alt.Y(
-        "jaccard:Q",
-        title="mean Jaccard index",
-        scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(format="%"),
-    )
-    dash = alt.StrokeDash("kind:N", scale=alt.Scale(domain=kinds, range=[[1, 0], [4, 4]]))
+    base, mean, dash = theme.agreement(cells, "attention in the foreground")
     tooltip = [
         alt.Tooltip("model:N", title="attention of"),
         alt.Tooltip("kind:N", title="patches"),

@@ -70,11 +70,5 @@ def chart(cells):
     told = [
         f"{name}: {sum(n for (panel, _), n in images.items() if panel == name):,} images" for name in panels
     ]
-    return (
-        alt.layer(*layers)
-        .properties(width=theme.WIDTH, height=alt.Step(theme.ROW_PIXELS, **{"for": "position"}))
-        .facet(**theme.facets(panels))
-        .resolve_scale(y="independent")
-        .resolve_axis(x="independent")
-        .properties(title=alt.Title("Whose features are left", subtitle=told))
-    )
+    chart = theme.rows(alt.layer(*layers), cells, "Whose features are left", told)
+    return chart.resolve_scale(y="independent")

@@ -29,8 +29,8 @@ SELECT
     dataset || ' · ' || token || ' token' AS panel, dataset, model, place, token, kind,
     round(level::DOUBLE, 6) AS level,
     avg(score) AS jaccard,
-    greatest(0, avg(score) - mean_margin(stddev_samp(score), count(*))) AS low,
-    least(1, avg(score) + mean_margin(stddev_samp(score), count(*))) AS high,
+    share_low(score) AS low,
+    share_high(score) AS high,
     count(*) AS images
 FROM scores
 JOIN places USING (model)
@@ -41,19 +41,7 @@ ORDER BY panel, place, kind, level
 
 def chart(cells):
     chosen = alt.selection_point(fields=["model"], bind="legend")
-    base = alt.Chart(cells).encode(
-        x=alt.X(
-            "level:Q",
-            title="attention taken",
-            scale=alt.Scale(domain=[0, 1]),
-            axis=alt.Axis(format="%", tickCount=5),
-        ),
-        color=theme.colour(cells),
-    )
-    mean = alt.Y(
-        "jaccard:Q", title="mean Jaccard index", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")
-    )
-    dash = alt.StrokeDash("kind:N", scale=alt.Scale(domain=["attention", "random"], range=[[1, 0], [4, 4]]))
+    base, mean, dash = theme.agreement(cells, "attention taken")
     tooltip = [
         alt.Tooltip("model:N"),
         alt.Tooltip("token:N"),

@@ -72,15 +72,8 @@ def chart(cells):
         ),
         alt.Chart(cells).mark_rule(style="chance").encode(x=alt.datum(0.5)),
     ]
-    panels = list(dict.fromkeys(cells["panel"].to_pylist()))
-    return (
-        alt.layer(*layers)
-        .properties(width=theme.WIDTH, height=alt.Step(theme.ROW_PIXELS, **{"for": "position"}))
-        .facet(**theme.facets(panels))
-        .resolve_axis(x="independent")
-        .resolve_scale(y="independent")
-        .properties(title=alt.Title("Shape bias by category", subtitle=seen(cells)))
-    )
+    chart = theme.rows(alt.layer(*layers), cells, "Shape bias by category", seen(cells))
+    return chart.resolve_scale(y="independent")
 
 
 def seen(cells):

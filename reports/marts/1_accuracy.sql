@@ -40,8 +40,12 @@ CREATE MACRO wilson(p, n, side) AS (
 CREATE MACRO wilson_low(p, n) AS greatest(0, wilson(p, n, -1));
 CREATE MACRO wilson_high(p, n) AS least(1, wilson(p, n, 1));
 
--- Half of the 95 % interval of a mean of n values, by the normal approximation. One value alone tells nothing.
-CREATE MACRO mean_margin(deviation, n) AS 1.959963984540054::DOUBLE * coalesce(deviation, 'infinity'::DOUBLE) / sqrt(n);
+-- Half of the 95 % interval of the mean of a column, by the normal approximation; one value alone tells nothing. And
+-- the ends of the interval where the values are shares.
+CREATE MACRO mean_margin(x) AS
+    1.959963984540054::DOUBLE * coalesce(stddev_samp(x), 'infinity'::DOUBLE) / sqrt(count(x));
+CREATE MACRO share_low(x) AS greatest(0, avg(x) - mean_margin(x));
+CREATE MACRO share_high(x) AS least(1, avg(x) + mean_margin(x));
 
 -- A variant in words: '8x8 grid, mean', 'zero, 50 %', 'gaussian noise'; nothing where there is but one. Those of
 -- adversarial patches are names of models.

@@ -294,13 +294,16 @@ WITH
             (both_right + none_right) / images AS agreed,
             (both_right + first_right) / images AS right_share,
             (both_right + second_right) / images AS other_right_share,
-            right_share * other_right_share + (1 - right_share) * (1 - other_right_share) AS expected
+            right_share * other_right_share + (1 - right_share) * (1 - other_right_share) AS expected,
+            CASE
+                WHEN expected < 1 THEN kappa_interval([both_right, first_right, second_right, none_right])
+            END AS ends
         FROM pairs
     )
 SELECT
-    *,
+    * EXCLUDE (ends),
     (agreed - expected) / nullif(1 - expected, 0) AS kappa,
-    CASE WHEN expected < 1 THEN kappa_interval([both_right, first_right, second_right, none_right])[1] END AS low,
-    CASE WHEN expected < 1 THEN kappa_interval([both_right, first_right, second_right, none_right])[2] END AS high
+    ends[1] AS low,
+    ends[2] AS high
 FROM agreeing
 ORDER BY ALL;

@@ -57,8 +57,8 @@ CREATE TABLE segmentation_scores AS
 SELECT
     step, way, dataset, model, place, token,
     avg(jaccard) AS jaccard,
-    greatest(0, avg(jaccard) - mean_margin(stddev_samp(jaccard), count(*))) AS low,
-    least(1, avg(jaccard) + mean_margin(stddev_samp(jaccard), count(*))) AS high,
+    share_low(jaccard) AS low,
+    share_high(jaccard) AS high,
     avg(random) AS random,
     count(*) AS images
 FROM segmentation_images
@@ -71,8 +71,8 @@ CREATE TABLE segmentation_by_class AS
 SELECT
     step, way, dataset, model, place, token, class_id,
     avg(jaccard) AS jaccard,
-    greatest(0, avg(jaccard) - mean_margin(stddev_samp(jaccard), count(*))) AS low,
-    least(1, avg(jaccard) + mean_margin(stddev_samp(jaccard), count(*))) AS high,
+    share_low(jaccard) AS low,
+    share_high(jaccard) AS high,
     avg(random) AS random,
     count(*) AS images
 FROM segmentation_objects

@@ -6,6 +6,10 @@ CREATE MACRO is_above(low, high, other_low, other_high) AS CASE
     WHEN low > other_high THEN 'yes' WHEN high < other_low THEN 'no' ELSE 'cannot tell'
 END;
 
+-- The same of a difference and its margin: in numbers, and is it above 0?
+CREATE MACRO with_margin(difference, margin) AS in_numbers(difference, difference - margin, difference + margin);
+CREATE MACRO is_positive(difference, margin) AS is_above(difference - margin, difference + margin, 0, 0);
+
 -- Is a texture hidden by stylizing? It is if it is answered less often than 1.5 times by chance, and more often
 -- before.
 CREATE MACRO is_hidden(low, high, low_before, chance) AS CASE
@@ -23,6 +27,16 @@ WITH
         WHERE decided > 0 AND NOT of_stylized_images
     ),
     -- The same network, trained in the same way once on images and once on what was stylized of them.
+    twins AS (
+        SELECT stylized_training.model AS stylized_model, natural_training.model AS natural_model
+        FROM trainings AS stylized_training
+        JOIN trainings AS natural_training
+            ON natural_training.data = stylized_training.content
+            AND natural_training.architecture = stylized_training.architecture
+            AND natural_training.settings = stylized_training.settings
+            AND natural_training.head IS NOT DISTINCT FROM stylized_training.head
+        WHERE stylized_training.teacher IS NULL AND natural_training.teacher IS NULL
+    ),
     raised AS (
         SELECT
             1 AS place,
@@ -30,15 +44,9 @@ WITH
             format('{} against {} on {}', s.model, n.model, s.dataset) AS about,
             is_above(s.low, s.high, n.low, n.high) AS verdict,
             format('{} against {}; {} and {} decided images', s.told, n.told, s.decided, n.decided) AS numbers
-        FROM trainings AS stylized_training
-        JOIN trainings AS natural_training
-            ON natural_training.data = stylized_training.content
-            AND natural_training.architecture = stylized_training.architecture
-            AND natural_training.settings = stylized_training.settings
-            AND natural_training.head IS NOT DISTINCT FROM stylized_training.head
-        JOIN biases AS s ON s.model = stylized_training.model
-        JOIN biases AS n ON n.model = natural_training.model AND n.dataset = s.dataset
-        WHERE stylized_training.teacher IS NULL AND natural_training.teacher IS NULL
+        FROM twins
+        JOIN biases AS s ON s.model = stylized_model
+        JOIN biases AS n ON n.model = natural_model AND n.dataset = s.dataset
     ),
     distilled AS (
         SELECT
@@ -153,34 +161,6 @@ WITH
         FROM scores
         ANTI JOIN (FROM labels WHERE are_textures) USING (dataset)
     ),
-    -- The Jaccard index of attention and true mask, a mean over the shares of attention, image by image.
-    attended AS (
-        SELECT
-            dataset, model,
-            avg(jaccard) AS jaccard,
-            avg(random) AS random,
-            avg(jaccard) - avg(random) AS apart,
-            mean_margin(stddev_samp(jaccard - random), count(*)) AS margin,
-            count(*) AS images
-        FROM (
-            SELECT dataset, model, image, avg(jaccard) AS jaccard, avg(random) AS random
-            FROM foreground
-            GROUP BY ALL
-        )
-        GROUP BY ALL
-    ),
-    foregrounds AS (
-        SELECT
-            7 AS place,
-            'The class token attends to the object more than as many random patches' AS claim,
-            format('{} on {}', model, dataset) AS about,
-            is_above(apart - margin, apart + margin, 0, 0) AS verdict,
-            format(
-                'Jaccard index {:.2f} against {:.2f}, difference {}; {} images',
-                jaccard, random, in_numbers(apart, apart - margin, apart + margin), images
-            ) AS numbers
-        FROM attended
-    ),
     -- The correlation of features with half of the patches dropped, image by image, against the reference model; and
     -- beyond what it is with other images, because of what a model's features have in common whatever it sees.
     alike AS (
@@ -200,10 +180,10 @@ WITH
             8 AS place,
             'With half of the patches dropped, features stay more alike than those of the reference' AS claim,
             format('{} against {} on {}', model, reference, dataset) AS about,
-            is_above(least(apart, beyond) - margin, least(apart, beyond) + margin, 0, 0) AS verdict,
+            is_positive(least(apart, beyond), margin) AS verdict,
             format(
                 'correlation {:.2f} against {:.2f}, difference {}; with other images {:.2f} and {:.2f}; {} images',
-                correlation, of_reference, in_numbers(apart, apart - margin, apart + margin),
+                correlation, of_reference, with_margin(apart, margin),
                 other, other_of_reference, images
             ) AS numbers
         FROM (
@@ -215,7 +195,7 @@ WITH
                 any_value(other.other) AS other_of_reference,
                 avg(own.correlation - other.correlation) AS apart,
                 apart - (any_value(own.other) - any_value(other.other)) AS beyond,
-                mean_margin(stddev_samp(own.correlation - other.correlation), count(*)) AS margin,
+                mean_margin(own.correlation - other.correlation) AS margin,
                 count(*) AS images
             FROM alike AS own
             JOIN alike AS other USING (dataset, image)
@@ -232,13 +212,11 @@ WITH
             avg(deep.untouched) AS control,
             avg(first.occluded) AS first_share,
             avg(deep.occluded - deep.untouched) AS gained,
-            mean_margin(stddev_samp(deep.occluded - deep.untouched), count(*)) AS gained_margin,
+            mean_margin(deep.occluded - deep.untouched) AS gained_margin,
             avg(deep.occluded - first.occluded) AS deeper,
-            mean_margin(stddev_samp(deep.occluded - first.occluded), count(*)) AS deeper_margin,
+            mean_margin(deep.occluded - first.occluded) AS deeper_margin,
             avg((deep.occluded - deep.untouched) - (first.occluded - first.untouched)) AS beyond,
-            mean_margin(
-                stddev_samp((deep.occluded - deep.untouched) - (first.occluded - first.untouched)), count(*)
-            ) AS beyond_margin
+            mean_margin((deep.occluded - deep.untouched) - (first.occluded - first.untouched)) AS beyond_margin
         FROM attention AS deep
         JOIN (SELECT dataset, model, max(block) AS block FROM attention GROUP BY dataset, model)
             USING (dataset, model, block)
@@ -251,11 +229,11 @@ WITH
             9 AS place,
             'The last block attends to what is left of an image' AS claim,
             format('{} token of {} on {}', token, model, dataset) AS about,
-            is_above(gained - gained_margin, gained + gained_margin, 0, 0) AS verdict,
+            is_positive(gained, gained_margin) AS verdict,
             format(
                 '{:.2f} of its attention on visible patches, {:.2f} on the same ones of untouched images, '
                 'difference {}; {} images',
-                share, control, in_numbers(gained, gained - gained_margin, gained + gained_margin), images
+                share, control, with_margin(gained, gained_margin), images
             ) AS numbers
         FROM looks
     ),
@@ -273,17 +251,27 @@ WITH
             format(
                 '{:.2f} in block {} and {:.2f} in block 1, difference {}, {} more than without a mask; {} images',
                 share, block, first_share,
-                in_numbers(deeper, deeper - deeper_margin, deeper + deeper_margin),
-                in_numbers(beyond, beyond - beyond_margin, beyond + beyond_margin), images
+                with_margin(deeper, deeper_margin),
+                with_margin(beyond, beyond_margin), images
             ) AS numbers
         FROM looks
         WHERE block > 1
     ),
-    -- The same images, segmented (mean of heads, void left out) by attention and by as many random patches, by two
-    -- tokens of a network, or by the same network trained on images and on what was stylized of them.
+    -- Jaccard indices with true masks, of the same images in two ways: of attention (a mean over its shares) and of as
+    -- many random patches; and, segmented by the mean of heads with void left out, of attention and of random patches,
+    -- of two tokens of a network, or of the same network trained on images and on what was stylized of them.
     segmented_twice AS (
         SELECT
-            12 AS place,
+            7 AS place,
+            'The class token attends to the object more than as many random patches' AS claim,
+            format('{} on {}', model, dataset) AS about,
+            avg(jaccard) AS jaccard,
+            avg(random) AS other
+        FROM foreground
+        GROUP BY dataset, model, image
+        UNION ALL
+        SELECT
+            11 AS place,
             'Attention segments objects better than as many random patches' AS claim,
             format('{}, {} token, on {}', model, token, dataset) AS about,
             jaccard, random AS other
@@ -291,7 +279,7 @@ WITH
         WHERE step = 4
         UNION ALL
         SELECT
-            13 AS place,
+            12 AS place,
             'The shape token segments objects better than the class token' AS claim,
             format('{} on {}', one.model, dataset) AS about,
             one.jaccard, another.jaccard AS other
@@ -300,29 +288,22 @@ WITH
         WHERE step = 4 AND one.token = 'shape' AND another.token = 'class'
         UNION ALL
         SELECT
-            14 AS place,
+            13 AS place,
             'Training on stylized images makes attention segment objects better' AS claim,
             format('{} against {} on {}', s.model, n.model, dataset) AS about,
             s.jaccard, n.jaccard AS other
-        FROM trainings AS stylized_training
-        JOIN trainings AS natural_training
-            ON natural_training.data = stylized_training.content
-            AND natural_training.architecture = stylized_training.architecture
-            AND natural_training.settings = stylized_training.settings
-            AND natural_training.head IS NOT DISTINCT FROM stylized_training.head
-        JOIN segmentation_images AS s ON s.model = stylized_training.model
+        FROM twins
+        JOIN segmentation_images AS s ON s.model = stylized_model
         JOIN segmentation_images AS n USING (dataset, image, step, token)
-        WHERE
-            step = 4 AND n.model = natural_training.model
-            AND stylized_training.teacher IS NULL AND natural_training.teacher IS NULL
+        WHERE step = 4 AND n.model = natural_model
     ),
     segmented AS (
         SELECT
             place, claim, about,
-            is_above(apart - margin, apart + margin, 0, 0) AS verdict,
+            is_positive(apart, margin) AS verdict,
             format(
                 'Jaccard index {:.2f} against {:.2f}, difference {}; {} images',
-                jaccard, other, in_numbers(apart, apart - margin, apart + margin), images
+                jaccard, other, with_margin(apart, margin), images
             ) AS numbers
         FROM (
             SELECT
@@ -330,7 +311,7 @@ WITH
                 avg(jaccard) AS jaccard,
                 avg(other) AS other,
                 avg(jaccard - other) AS apart,
-                mean_margin(stddev_samp(jaccard - other), count(*)) AS margin,
+                mean_margin(jaccard - other) AS margin,
                 count(*) AS images
             FROM segmented_twice
             GROUP BY place, claim, about
@@ -344,7 +325,6 @@ FROM (
     UNION ALL FROM hidden
     UNION ALL FROM unlearnable
     UNION ALL FROM readable
-    UNION ALL FROM foregrounds
     UNION ALL FROM kept_features
     UNION ALL FROM looked
     UNION ALL FROM looked_deeper

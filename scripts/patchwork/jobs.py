@@ -77,12 +77,6 @@ def report(job, log, kind, error, trace):
     print(f"{job} failed: {reason} (log: {log})", file=terminal)
 
 
-def out_of_memory(error):
-    """Whether a RuntimeError says that memory has ended: of the CPU, of CUDA, of cuBLAS and cuDNN."""
-    words = ("can't allocate memory", "out of memory", "_ALLOC_FAILED")
-    return any(word in str(error) for word in words)
-
-
 def snakemake_process():
     """The nearest process above this one that is a Snakemake, or None."""
     for process in psutil.Process().parents():

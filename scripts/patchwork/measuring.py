@@ -40,12 +40,7 @@ class Subject:
                     with torch.inference_mode(), models.autocast(self.device, self.dtype):
                         found = look(first, last)
                 except RuntimeError as error:
-                    if not jobs.out_of_memory(error) or self.batch_images == 1:
-                        raise
-                    self.batch_images //= 2
-                    logging.warning("out of memory; going on with batches of %d images", self.batch_images)
-                    if self.device.type == "cuda":
-                        torch.cuda.empty_cache()
+                    self.batch_images = models.halved(self.batch_images, error, self.device)
                     continue
                 yield found
                 bar.update(last - first)

@@ -5,6 +5,7 @@ import copy
 import difflib
 import hashlib
 import json
+import logging
 import math
 import os
 
@@ -85,8 +86,8 @@ class Model(nn.Module):
 
         Raises ValueError for a network without class and patch tokens.
         """
-        if getattr(self.net, "cls_token", None) is None:  # registers alone are prefix tokens, too
-            raise ValueError(f"{type(self.net).__name__} has no class token")
+        if problem := no_class_token(self.net):
+            raise ValueError(problem)
         try:
             blocks = self.net.forward_intermediates(
                 self.prepare(pixels),
@@ -124,6 +125,13 @@ class Model(nn.Module):
             for module, setting in fused.items():
                 module.fused_attn = setting
         return found
+
+
+def no_class_token(net):
+    """That a network has no class token, in words; None if it has one."""
+    if getattr(net, "cls_token", None) is None:  # registers alone are prefix tokens, too
+        return f"{type(net).__name__} has no class token"
+    return None
 
 
 def attending(net):
@@ -177,6 +185,20 @@ def heads(net, prepared):
 def autocast(device, dtype):
     """The context in which a network computes in a lower dtype than float32, where one is asked for."""
     return torch.autocast(device.type, dtype) if dtype is not torch.float32 else contextlib.nullcontext()
+
+
+def halved(batch_images, error, device):
+    """Half as many images, for a batch that memory has not held. Raises the RuntimeError again if it says
+    something else, or came of a single image."""
+    # Of the CPU, of CUDA, of cuBLAS and cuDNN.
+    words = ("can't allocate memory", "out of memory", "_ALLOC_FAILED")
+    ended = isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in words)
+    if not ended or batch_images == 1:
+        raise error
+    logging.warning("out of memory; going on with batches of %d images", batch_images // 2)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return batch_images // 2
 
 
 def create(entry, classes=None, pretrained=False):

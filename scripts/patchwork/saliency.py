@@ -44,8 +44,8 @@ def mass(model, pixels, head):
     Raises ValueError for a network without a class token, and for a head that it does not have.
     """
     net = model.net
-    if getattr(net, "cls_token", None) is None:  # registers alone are prefix tokens, too
-        raise ValueError(f"saliency: {type(net).__name__} has no class token")
+    if problem := models.no_class_token(net):
+        raise ValueError(f"saliency: {problem}")
     seen = attended(model, pixels)[:, 0]
     heads = seen.shape[1]
     if head != "mean" and head >= heads:

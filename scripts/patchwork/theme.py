@@ -111,6 +111,19 @@ def curves(cells, title, x, tooltip=(), columns=PANEL_COLUMNS):
     return panels(alt.layer(*layers), cells, title, columns)
 
 
+def agreement(cells, taken):
+    """How well the patches that attention takes agree with true masks, and as many random ones (`kind`).
+
+    What a figure of it is drawn with: a chart with the share of attention along x, titled `taken`, in the
+    colours of the models; the Y of the mean Jaccard index; the dashes of random patches.
+    """
+    shares = alt.Scale(domain=[0, 1])
+    x = alt.X("level:Q", title=taken, scale=shares, axis=alt.Axis(format="%", tickCount=5))
+    y = alt.Y("jaccard:Q", title="mean Jaccard index", scale=shares, axis=alt.Axis(format="%"))
+    dash = alt.StrokeDash("kind:N", scale=alt.Scale(domain=["attention", "random"], range=[[1, 0], [4, 4]]))
+    return alt.Chart(cells).encode(x=x, color=colour(cells)), y, dash
+
+
 def panels(chart, cells, title, columns=PANEL_COLUMNS):
     """A chart once for each panel of its rows."""
     names = sorted(set(cells["panel"].to_pylist()), key=natural)
@@ -127,14 +140,15 @@ def facets(names, columns=PANEL_COLUMNS):
     return {"facet": alt.Facet("panel:N", sort=names), "columns": min(columns, max(1, len(names)))}
 
 
-def rows(chart, cells, title):
-    """A chart that has a row for each model, once for each panel of its rows."""
+def rows(chart, cells, title, subtitle=None):
+    """A chart that has a row for each model, or whatever it says, once for each panel of its rows. subtitle:
+    lines that tell what was measured, if not `sampled`."""
     names = list(dict.fromkeys(cells["panel"].to_pylist()))
     return (
         chart.properties(width=WIDTH, height=alt.Step(ROW_PIXELS, **{"for": "position"}))
         .facet(**facets(names))
         .resolve_axis(x="independent")
-        .properties(title=alt.Title(title, subtitle=sampled(cells)))
+        .properties(title=alt.Title(title, subtitle=subtitle or sampled(cells)))
     )
 
 

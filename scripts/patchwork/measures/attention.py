@@ -56,8 +56,8 @@ OVERLAID = 0.6  # how much of a map covers its image
 def refuses(model):
     """It needs a class token that passes all blocks together with a grid of patch tokens."""
     net = model.net
-    if getattr(net, "cls_token", None) is None:
-        return f"{type(net).__name__} has no class token"
+    if problem := models.no_class_token(net):
+        return problem
     try:
         models.attending(net)
     except ValueError as error:

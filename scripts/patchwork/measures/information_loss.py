@@ -57,8 +57,7 @@ def measure(subject):
     first = next(batches)
     sums, of_images = Sums(*first), []
     for whole, dropped in itertools.chain([first], batches):
-        sums.add(whole, dropped)
-        of_images.append(pearson(whole, dropped))
+        of_images.append(sums.add(whole, dropped))
     found = {"image": torch.cat(of_images, 1)} | sums.found()
     parts = [rows(kind, values.cpu().numpy(), cells) for kind, values in found.items()]
     return {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}, {}
@@ -74,14 +73,9 @@ def rows(kind, values, cells):
     return {"kind": kinds, "level": level, "seed": seed, "index": index, "value": values.flatten()}
 
 
-def pearson(x, y):
-    """The correlation of vectors over their last dimension: float64 [N, D], [cells, N, D] -> [cells, N]; NaN
-    for a vector whose values are all the same."""
-    return (standardised(x) * standardised(y)).sum(-1)
-
-
 def standardised(x):
-    """Vectors less their mean, of length 1: float64 [..., D]; NaN for one whose values are all the same."""
+    """Vectors less their mean, of length 1, so that products of them are Pearson's correlation over their
+    dimensions: float64 [..., D]; NaN for one whose values are all the same."""
     mean = x.mean(-1, keepdim=True)
     squares = (x - mean).square().sum(-1, keepdim=True)
     varies = squares > x.shape[-1] * (mean * ROUNDING).square()
@@ -107,18 +101,20 @@ class Sums:
         self.both = y.new_zeros(len(y))
 
     def add(self, x, y):
+        """Add images, and tell the correlation of each with itself in every cell: float64 [cells, N], NaN
+        where one of the two does not vary."""
         directions = standardised(torch.cat([x[None], y]))
-        varies = ~directions.isnan().any(-1)
-        directions = directions.nan_to_num()
-        self.directions += directions.sum(1)
-        self.known += varies.sum(1)
-        self.alike += (directions[0] * directions[1:]).sum((1, 2))
-        self.both += (varies[0] & varies[1:]).sum(1)
+        correlations = (directions[0] * directions[1:]).sum(2)
+        self.directions += directions.nan_to_num().sum(1)
+        self.known += (~directions[..., 0].isnan()).sum(1)
+        self.alike += correlations.nan_to_num().sum(1)
+        self.both += (~correlations.isnan()).sum(1)
         x, y = x - self.x_first, y - self.y_first
         self.x.add(x)
         for moments, products, seen in zip(self.y, self.xy, y, strict=True):
             moments.add(seen)
             products.add(x, seen)
+        return correlations
 
     def found(self):
         """{kind: float64 [cells, count]}, all but `image`; NaN where nothing varies."""

@@ -58,11 +58,10 @@ GREY = torch.tensor([150, 150, 150])
 
 def refuses(model):
     """It needs a class token, and positions for more patches."""
-    name = type(model.net).__name__
-    if getattr(model.net, "cls_token", None) is None:  # registers alone are prefix tokens, too
-        return f"{name} has no class token"
+    if problem := models.no_class_token(model.net):
+        return problem
     if not hasattr(model.net, "set_input_size") or model.grid is None:
-        return f"{name} takes images of its own size alone"
+        return f"{type(model.net).__name__} takes images of its own size alone"
     return None
 
 
