@@ -3,8 +3,8 @@
 Shape and texture are known for every image, and so is the true mask of the object. They agree ("natural")
 or disagree ("conflict"), as in Geirhos et al., "ImageNet-trained CNNs are biased towards texture" (ICLR
 2019), whose cue-conflict files are named `<shape>N-<texture>M.png` as they are here. Paintings are textures
-from edge to edge, without any outline: what a stylizer takes styles from. "outlines" are ten further outlines,
-which no network that has learnt from the others has seen.
+from edge to edge, without any outline: what a stylizer takes styles from. "outlines" are ten further
+outlines, which no network that has learnt from the others has seen.
 """
 
 import csv
