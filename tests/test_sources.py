@@ -305,7 +305,7 @@ def test_what_is_not_there_is_fetched_only_if_it_may_be(tmp_path, served):
 def test_a_file_of_another_checksum_is_refused_and_leaves_nothing(tmp_path, served, monkeypatch):
     monkeypatch.setattr(datasets.DTD, "_MD5", "0" * 32)
     with pytest.raises(
-        ValueError, match="what was fetched is not the DTD that torchvision knows: .*corrupted"
+        ValueError, match=r"what was fetched is not the DTD that torchvision knows: .*corrupted"
     ):
         sources.get("DTD", "train", tmp_path / "data", download=True)
     assert [path.name for path in (tmp_path / "data").iterdir()] == [".fetching.lock"]

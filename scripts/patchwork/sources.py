@@ -165,7 +165,7 @@ def fetch(name, split, root, folder, listed=None, download=False):
     for file in folders.named(found, listed, root) if listed else sorted(found):
         place, source = Path(folder, "images", class_folder(found[file])), Path(root, file)
         place.mkdir(parents=True, exist_ok=True)
-        # A path from results/, which may be a link itself, begins where that leads.
+        # The folder may lie behind a link: a path from there begins where that leads.
         target = source if source.is_absolute() else os.path.relpath(source, place.resolve())
         (place / source.name).symlink_to(target)
         rows.append([f"{place.name}/{source.name}", found[file], file])
