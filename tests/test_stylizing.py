@@ -192,3 +192,24 @@ def test_a_sheet_shows_content_style_and_result(drawn, whole, tmp_path):
     ]
     found = [seen[:32, first : first + 32] for first in (72, 0, 36)]
     assert all((a == b).all() for a, b in zip(found, own, strict=True))
+
+
+def test_lists_choose_contents_and_styles(tmp_path):
+    for name in (
+        "contents/a/1.png",
+        "contents/a/2.jpg",
+        "contents/b/1.png",
+        "styles/x.png",
+        "styles/y/z.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "contents.txt").write_text("b/1\na/2.jpg\n")
+    (tmp_path / "styles.txt").write_text("y/z\n")
+    folders = tmp_path / "contents", tmp_path / "styles"
+    rows = stylizing.rows("a", *folders, listed=(tmp_path / "contents.txt", tmp_path / "styles.txt"))
+    assert [(row["content"], row["style"]) for row in rows] == [
+        ("a/2.jpg", "y/z.png"),
+        ("b/1.png", "y/z.png"),
+    ]
+    assert rows == stylizing.rows("a", *folders, listed=(None, tmp_path / "styles.txt"))[1:]

@@ -161,12 +161,11 @@ def fetch(name, split, root, folder, listed=None, download=False):
     Raises ValueError or FileNotFoundError naming the set and its root, or the list.
     """
     found = {os.path.relpath(file, root): label for file, label in get(name, split, root, download)}
-    rows = []
+    rows, folder = [], Path(folder).resolve()  # a relative path from behind a link begins where that leads
     for file in folders.named(found, listed, root) if listed else sorted(found):
         place, source = Path(folder, "images", class_folder(found[file])), Path(root, file)
         place.mkdir(parents=True, exist_ok=True)
-        # The folder may lie behind a link: a path from there begins where that leads.
-        target = source if source.is_absolute() else os.path.relpath(source, place.resolve())
+        target = source if source.is_absolute() else os.path.relpath(source, place)
         (place / source.name).symlink_to(target)
         rows.append([f"{place.name}/{source.name}", found[file], file])
     with open(Path(folder, "index.csv"), "w", newline="", encoding="utf-8") as opened:
@@ -253,4 +252,5 @@ def opened(name, split, root, download=False):
     from torchvision import datasets
 
     arguments, _ = SETS[name].splits[split]
-    return getattr(datasets, name)(str(root), download=download, **arguments)
+    # absolute, or torchvision would take a ~ for the home directory, which nobody else does
+    return getattr(datasets, name)(str(Path(root).absolute()), download=download, **arguments)
