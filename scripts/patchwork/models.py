@@ -58,8 +58,24 @@ class Model(nn.Module):
         return (pixels - self.mean).div_(self.std).contiguous(memory_format=self.layout)
 
     def forward(self, pixels):
-        logits = decide(self.net, self.prepare(pixels), self.head)
+        return self.named(decide(self.net, self.prepare(pixels), self.head))
+
+    def named(self, logits):
+        """The logits of what the dataset tells apart: of the categories, where classes make some up."""
         return pooled(logits, self.outputs, self.counts) if self.counts else logits
+
+    def answer(self, tokens):
+        """The logits that the head makes of tokens after the last norm, those of any block: float [N, classes].
+
+        tokens: float [N, tokens, width], class token first; a head that looks at the class token (of a
+        distilled network, at both) needs no more than the prefix tokens.
+        """
+        net = self.net
+        if self.head == "class":
+            return self.named(net.head(tokens[:, 0]))
+        if self.head == "shape":
+            return self.named(net.head_dist(tokens[:, 1]))
+        return self.named(net.forward_head(tokens))
 
     def features(self, pixels):
         """The features that the network decides by, as its head sees them: float [N, width].
@@ -69,10 +85,13 @@ class Model(nn.Module):
         the class token, the shape token if that decides (`head`).
         Raises ValueError for a network whose head sees no such vector.
         """
+        return self.before_head(self.net.forward_features(self.prepare(pixels)))
+
+    def before_head(self, features):
+        """The same, of what the network's forward_features gives: all of its tokens, or its last map."""
         net, problem = self.net, f"{type(self.net).__name__} has no one vector of features before its head"
         if not hasattr(net, "forward_head"):
             raise ValueError(problem)
-        features = net.forward_features(self.prepare(pixels))
         if getattr(net, "head_dist", None) is not None and net.global_pool == "token":
             return features[:, int(self.head == "shape")]  # timm would give the mean of both tokens
         features = net.forward_head(features, pre_logits=True)
