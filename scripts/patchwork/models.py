@@ -65,10 +65,10 @@ class Model(nn.Module):
         return pooled(logits, self.outputs, self.counts) if self.counts else logits
 
     def answer(self, tokens):
-        """The logits that the head makes of tokens after the last norm, those of any block: float [N, classes].
+        """The logits that the head makes of the tokens of any block after the last norm: float [N, classes].
 
-        tokens: float [N, tokens, width], class token first; a head that looks at the class token (of a
-        distilled network, at both) needs no more than the prefix tokens.
+        tokens: float [N, tokens, width], class token first. A head that looks at the class token alone (that
+        of a distilled network at the second one, too) needs no others.
         """
         net = self.net
         if self.head == "class":
@@ -193,6 +193,14 @@ def pooled(logits, outputs, counts):
     """
     groups = logits.float()[:, outputs].split(counts, 1)
     return torch.stack([group.logsumexp(1) - math.log(group.shape[1]) for group in groups], 1)
+
+
+def ranks(logits, labels):
+    """How many classes stand above the true one, 0 where it is decided for: int64 [N]. Ties go to the lower
+    class, as in argmax. logits: float [N, classes]. labels: int64 [N]."""
+    true = logits.gather(1, labels[:, None])
+    earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    return ((logits > true) | ((logits == true) & earlier)).sum(1)
 
 
 def heads(net, prepared):
