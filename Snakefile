@@ -1,7 +1,8 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
-Read rules/ in the order included here: what there is and what is asked (common, paths, labels, origins, trainings,
-stylized, measured, planning), then data, training, stylizing, evaluation, measures, report.
+Read rules/ in the order included here: what there is and what is asked (common, paths, sheets, labels, origins,
+trainings, stylized, measured, transferred, planning), then data, training, stylizing, evaluation, measures, transfer,
+report.
 """
 
 from snakemake.utils import min_version
@@ -14,11 +15,13 @@ configfile: "config.yaml"
 
 include: "rules/common.smk"
 include: "rules/paths.smk"
+include: "rules/sheets.smk"
 include: "rules/labels.smk"
 include: "rules/origins.smk"
 include: "rules/trainings.smk"
 include: "rules/stylized.smk"
 include: "rules/measured.smk"
+include: "rules/transferred.smk"
 include: "rules/planning.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"

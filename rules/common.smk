@@ -40,8 +40,12 @@ for entry in map(datasets.get, stylized):
 compute, seeds = config["compute"], [int(seed) for seed in config["seeds"]]  # 1.0 is a whole number to YAML
 asked = settings.asked(config, perturbations)
 asked_measures = settings.asked_measures(config, measures)
+asked_transfers, asked_few_shots = (
+    settings.asked_readouts(config, kind) for kind in ("transfers", "few_shots")
+)
 families = (
     {strip["family"] for strip in asked}
+    | {kind for kind, those in (("transfer", asked_transfers), ("few_shot", asked_few_shots)) if those}
     | {"training" for strip in asked if "run" in models[strip["model"]]}
     | {each["measure"] for each in asked_measures}
 )
@@ -86,11 +90,13 @@ crafting = [config["patches"]["data"]] if attacks else []
 needed = entries.needed(
     config,
     [
-        *(("models", each["model"]) for each in asked + asked_measures),
+        *(("models", each["model"]) for each in asked + asked_measures + asked_transfers + asked_few_shots),
         *(("models", attack["variant"]) for attack in attacks),
         *(("models", model) for model in salient_models),
         *(("datasets", each["dataset"]) for each in asked + asked_measures),
         *(("datasets", dataset) for dataset in crafting),
+        *(("transfers", each["transfer"]) for each in asked_transfers),
+        *(("few_shots", each["few_shot"]) for each in asked_few_shots),
     ],
 )
 asked_folders, asked_styles, asked_stylizers, asked_models, asked_runs = (
@@ -110,6 +116,8 @@ wildcard_constraints:
     perturbation="[a-z0-9_]+",
     variant="[a-z0-9_]+",
     measure="|".join(measures),
+    transfer="|".join(config["transfers"]) or "none",
+    few_shot="|".join(config["few_shots"]) or "none",
     figure="[a-z0-9_]+",
     epoch=r"\d+",
 
@@ -119,9 +127,3 @@ def saliency():
     if "saliency" not in config:
         raise WorkflowError(f"config: {settings.NO_SALIENCY}")
     return config["saliency"]
-
-
-def weights_file(name):
-    """The file that the config names for the weights of a model, if it names one: [path]."""
-    told = models[name].get("weights", "random")
-    return [] if told == "random" or is_url(told) else [told]

@@ -121,5 +121,9 @@ def report_origin():
     tables = [Path(HERE, source).read_text() for source in sources]
     tables += [Path(path).read_bytes().hex() for paths in decision_files.values() for path in paths]
     measured = [measure_origin(e["dataset"], e["model"], e["measure"]) for e in asked_measures]
+    probes = [probe_origin(each["transfer"], each["model"]) for each in asked_transfers]
+    episodes = [few_shot_origin(each["few_shot"], each["model"]) for each in asked_few_shots]
     trainings = [run_origin(run) for run in asked_runs]
-    return digest([strips, scores, measured, trainings, program("build_warehouse.py"), tables])
+    return digest(
+        [strips, scores, measured, probes, episodes, trainings, program("build_warehouse.py"), tables]
+    )

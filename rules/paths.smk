@@ -12,16 +12,23 @@ def paths(pattern, strips=asked):
 
 
 STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
-SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
-packed = asked + [
-    each for each in asked_measures if "masks" not in measures[each["measure"]].get("needs", [])
+# The datasets whose features are kept.
+transferred = sorted(
+    {
+        dataset
+        for kind, name in needed
+        if kind in ("transfers", "few_shots")
+        for _, dataset in entries.made_from(config, kind, name)
+    }
+)
+packed = [
+    *asked,
+    *(each for each in asked_measures if "masks" not in measures[each["measure"]].get("needs", [])),
+    *({"dataset": dataset} for dataset in transferred),
 ]
 foregrounds = paths("results/foreground/{dataset}/{model}.parquet", scored)
-sheets = {}  # a sheet, and the strips that it is of; a single level shows nothing but images
-for strip in (strip for strip in asked if len(strip["levels"]) > 1):
-    sheets.setdefault(SHEET.format(**strip), []).append(strip)
 
 
 def needs(where):
@@ -66,14 +73,10 @@ def patch_images(kind):
     return f"results/images/{config['patches']['data']}.{kind}"
 
 
-def sheet_models(wildcards):
-    """The models through which a sheet can be seen; none if its perturbation looks at pixels alone."""
-    entry = perturbation(wildcards)
-    if "model" not in entry:
-        return []
-    if entry.get("variants") == "models":
-        return [wildcards.variant]
-    return [strip["model"] for strip in sheets.get(SHEET.format(**wildcards), asked)]
+def weights_file(name):
+    """The file that the config names for the weights of a model, if it names one: [path]."""
+    told = models[name].get("weights", "random")
+    return [] if told == "random" or is_url(told) else [told]
 
 
 def weights(name):
@@ -101,6 +104,8 @@ def everything():
         *sheets,
         *paths(MEASURED, asked_measures),
         *pictures,
+        *paths(TOKENS, asked_tokens),
+        *(each["file"] for each in learnt),
         "results/warehouse.duckdb",
         *(f"results/figures/{figure}.json" for figure in figures),
     ]
@@ -115,13 +120,6 @@ def image_columns(dataset):
     """A CSV with further columns of the index, if there is one."""
     own = "root" in datasets[dataset]
     return datasets[dataset].get("columns", []) if own else f"results/folders/{dataset}/index.csv"
-
-
-def sheet_facts(strip):
-    """What the caption of a sheet tells."""
-    entry = perturbation(strip)
-    keys = ("dataset", "perturbation", "variant", "levels")
-    return {key: strip[key] for key in keys} | {"axis": entry["axis"], "shows": entry.get("shows", "")}
 
 
 def strip_cells(where):

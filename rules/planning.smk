@@ -1,6 +1,6 @@
 """What is told before any job runs, not by the first job that stumbles over it. No rules here."""
 
-from itertools import product
+from itertools import combinations, product
 
 
 def missing_files():
@@ -28,14 +28,16 @@ def missing_files():
 
 
 def shared_images():
-    """The datasets that hold images on which patches are crafted, a line each."""
-    for data, dataset in product(crafting, sorted({attack["dataset"] for attack in attacks})):
+    """The datasets that hold images which they must not share with another one, a line each."""
+    crafted = product(crafting, sorted({attack["dataset"] for attack in attacks}))
+    pairs = [("patches.data", *pair, "craft patches on images that are not evaluated") for pair in crafted]
+    for transfer in dict.fromkeys(each["transfer"] for each in asked_transfers):
+        parts = combinations(transfer_datasets(transfer).values(), 2)
+        pairs += [(f"transfers.{transfer}", *pair, "its parts must not share images") for pair in parts]
+    for where, data, dataset, advice in pairs:
         first, second = datasets[data], datasets[dataset]
         if "root" in first and "root" in second and (image := settings.shared_image(first, second)):
-            yield (
-                f"patches.data: {data} holds {image}, which is also in {dataset}, where patches are evaluated: "
-                "craft them on other images, such as the training set"
-            )
+            yield f"{where}: {data} holds {image}, which is also in {dataset}: {advice}"
 
 
 if workflow.is_main_process:

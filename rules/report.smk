@@ -4,6 +4,7 @@ rule build_warehouse:
         predictions=paths(STRIP),
         indexes=paths("results/images/{dataset}.parquet", packed),
         measures=paths(MEASURED, asked_measures),
+        learnt=[each["file"] for each in learnt],
         foregrounds=foregrounds,
         trainings=expand("results/trainings/{run}.parquet", run=asked_runs),
         decisions=[file for files in decision_files.values() for file in files],
@@ -30,7 +31,7 @@ rule build_warehouse:
         reference=reference,
         trainings=[training_facts(name) for name in asked_models if "run" in models[name]],
         stylized=stylized_facts(),
-        measures=[each | {"file": MEASURED.format(**each)} for each in asked_measures],
+        measures=[each | {"file": MEASURED.format(**each)} for each in asked_measures] + learnt,
         columns={name: measure["columns"] for name, measure in measures.items()},
         decisions=decision_files,
     script:

@@ -16,7 +16,7 @@ import vl_convert
 from PIL import Image
 
 from conftest import COLUMNS, PERTURBATIONS, ROOT
-from patchwork import page, theme, warehouse
+from patchwork import page, tables, theme, warehouse
 from patchwork.catalogue import catalogue
 from test_warehouse import CLASSES, IMAGES, Study
 
@@ -72,7 +72,24 @@ MEASURED = {
         "random": [0.2] * 6,
         "random_void": [0.1] * 6,
     },
+    "probe": {
+        "protocol": ["validated", "validated", "authors", "validated", "validated"],
+        "blocks": ["last", "all", "last", "block", "block"],
+        "block": [None, None, None, 1, 2],
+        "patch": ["none", "each", "none", "none", "each"],
+        "width": [8, 32, 8, 8, 16],
+        "parameters": [36, 132, 36, 36, 68],
+        "classes": [4] * 5,
+        "penalty": [0.1, 0.1, None, 0.1, 0.1],
+        "validation_top1": [0.5, 0.6, None, 0.4, 0.5],
+        "last_top1": [None, None, 0.5, None, None],
+        "top1": [0.5, 1, 1, 0, 0.5],
+        "train_images": [2000] * 5,
+        "images": [2] * 5,
+        "correct": [[True, False], [True, True], [True, True], [False, False], [False, True]],
+    },
 }
+LEARNT = {"probe": tables.PROBES, "few_shot": tables.FEW_SHOTS}
 WORDS = {
     "segmentation": ("shapes: 2 images", "vit · class", "shapes · as the authors", "mean Jaccard index"),
     "segmentation_threshold": ("shapes: 2 images", "vit", "shapes · class token", "attention taken"),
@@ -96,6 +113,10 @@ WORDS = {
         "random",
         "mean Jaccard index",
     ),
+    "transfer": ("shapes: 2 test images, learnt from 2,000", "vit", "last block", "all blocks + patch means"),
+    "transfer_blocks": ("shapes: 2 images", "vit", "chance", "class token", "block or stage"),
+    "transfer_parameters": ("shapes: 2 images", "vit", "parameters"),
+    "transfer_protocol": ("shapes: 2 images", "vit · last block", "validated", "authors, best epoch"),
     "training": ("a run", "another", "40 held-out images", "held-out top-1, %", "loss · slow"),
     "shape_bias_by_category": ("vit", HOSTILE, "shapes: up to 8 images of each shape", "class3"),
     "corruption_error": ("vit", HOSTILE, "shapes: 40 images, 3 seeds", "mean of 3", "100 is"),
@@ -134,8 +155,8 @@ def path(tmp_path_factory):
     for name, values in MEASURED.items():
         file = folder / f"shapes/vit/{name}.parquet"
         file.parent.mkdir(exist_ok=True)
-        fields = {column: pa.type_for_alias(kind) for column, kind in COLUMNS[name].items()}
-        pq.write_table(pa.table(values, pa.schema(fields)), file)
+        fields = {column: pa.type_for_alias(kind) for column, kind in COLUMNS.get(name, {}).items()}
+        pq.write_table(pa.table(values, LEARNT.get(name) or pa.schema(fields)), file)
         measures.append(
             {"dataset": "shapes", "model": "vit", "measure": name, "model_family": "vit", "file": file}
         )

@@ -302,7 +302,7 @@ def test_images_on_which_patches_are_crafted_and_evaluated_are_told_at_planning(
     image_folder(project.path("train"), ["x/1.png", "y/2.png"])
     os.symlink("train", project.path("val"))
     told = project.run("--dry-run", check=False)
-    assert "patches.data: train holds x/1.png, which is also in val, where patches are evaluated" in told
+    assert "patches.data: train holds x/1.png, which is also in val: craft patches on images that" in told
     assert "Job stats" not in told
     project.path("val").unlink()
     image_folder(project.path("val"), ["x/1.png", "y/2.png"])

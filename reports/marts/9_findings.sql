@@ -316,6 +316,54 @@ WITH
             FROM segmented_twice
             GROUP BY place, claim, about
         )
+    ),
+    -- Linear readouts of frozen features against that of the last block's class token, on the same test images.
+    gained AS (
+        SELECT
+            if(patch = 'none', 14, 15) AS place,
+            CASE patch
+                WHEN 'none' THEN 'Class tokens of several blocks transfer better than the last alone'
+                ELSE 'The mean patch token adds to the class token of the last block'
+            END AS claim,
+            format('{} of {} on {}', readout_in_words(blocks, block, patch), model, dataset) AS about,
+            is_above(low, high, 0, 0) AS verdict,
+            format(
+                'top-1 {:.2f} against {:.2f}, difference {}; {} test images',
+                top1, other_top1, in_numbers(gain, low, high), images
+            ) AS numbers
+        FROM transfer_gains
+        WHERE
+            protocol = 'validated'
+            AND ((blocks IN ('last4', 'all') AND patch = 'none') OR (blocks = 'last' AND patch = 'last'))
+    ),
+    transferred AS (
+        SELECT
+            16 AS place,
+            'Features transfer better than those of the reference' AS claim,
+            format('{} against {} on {}', model, getvariable('reference'), dataset) AS about,
+            is_above(low, high, 0, 0) AS verdict,
+            format(
+                'top-1 {:.2f} against {:.2f}, difference {}; {} test images',
+                top1, of_reference, in_numbers(gain, low, high), images
+            ) AS numbers
+        FROM transfer_compared
+    ),
+    -- Normalised by the statistics of batches of test images that are in order of their classes, or by its own.
+    unsettled AS (
+        SELECT
+            17 AS place,
+            'Batch statistics take accuracy from a network that is never put into evaluation mode' AS claim,
+            format('{} on {}', own.model, dataset) AS about,
+            is_above(own.low, own.high, batch.low, batch.high) AS verdict,
+            format(
+                'top-1 {} against {} with its own statistics; {} test images',
+                in_numbers(batch.top1, batch.low, batch.high), in_numbers(own.top1, own.low, own.high), own.images
+            ) AS numbers
+        FROM transfer_scores AS own
+        JOIN transfer_scores AS batch USING (dataset, model, blocks, patch)
+        WHERE
+            blocks = 'last' AND patch = 'none'
+            AND own.protocol = 'authors' AND batch.protocol = 'authors, batch statistics'
     )
 SELECT claim, about, verdict, numbers
 FROM (
@@ -329,5 +377,8 @@ FROM (
     UNION ALL FROM looked
     UNION ALL FROM looked_deeper
     UNION ALL FROM segmented
+    UNION ALL FROM gained
+    UNION ALL FROM transferred
+    UNION ALL FROM unsettled
 )
 ORDER BY place, about;

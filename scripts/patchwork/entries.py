@@ -6,6 +6,10 @@ from patchwork.catalogue import unknown
 NEEDED = ["epochs", "stage", "batch_images", "optimizer", "learning_rate", "weight_decay", "warmup_epochs"]
 
 
+# What a transfer names datasets by.
+TRANSFERRED = ["data", "test", "train", "validation"]
+
+
 def resolve(run, recipes):
     """A run with all that its recipe says and it does not say itself.
 
@@ -70,6 +74,21 @@ def label_problems(config):
             yield ["datasets", name, "names"], "only the files of a `root` are named by others"
 
 
+def transfer_problems(config):
+    """What is wrong with what is learnt from frozen features, as (keys, problem)."""
+    datasets = config["datasets"]
+    for kind in ("transfers", "few_shots"):
+        for name, entry in config.get(kind, {}).items():
+            named = {key: entry[key] for key in TRANSFERRED if isinstance(entry.get(key), str)}
+            for key, dataset in named.items():
+                if dataset not in datasets:
+                    yield [kind, name, key], unknown(dataset, datasets)
+                elif dataset in [named[other] for other in named if other < key]:
+                    yield [kind, name, key], f"{dataset} has another part here already"
+            if "data" in entry and entry.get("test", 0) + entry.get("validation", 0.2) >= 1:
+                yield [kind, name], "`test` and `validation` leave no image to train on"
+
+
 def inherited(entry, datasets):
     """What a stylized dataset has of its contents: their classes, and what the names of their files tell."""
     while "stylize" in entry:
@@ -87,8 +106,11 @@ def made_from(config, kind, name):
         "stylizers": {"encoder": "models", "content": "datasets", "styles": "styles"},
         "models": {"run": "runs"},
         "runs": {"data": "datasets", "held_out": "datasets", "teacher": "models", "initial": "models"},
+        "transfers": dict.fromkeys(TRANSFERRED, "datasets"),
+        "few_shots": {"data": "datasets"},
     }
-    return [(other, entry[key]) for key, other in keys[kind].items() if key in entry]
+    found = [(other, entry[key]) for key, other in keys[kind].items() if key in entry]
+    return [(other, told) for other, told in found if isinstance(told, str)]  # others are shares of images
 
 
 def needed(config, wanted):

@@ -115,9 +115,11 @@ def name_problems(config, lines, perturbations, measures, recipes):
 
     asked_models = set()
     for name, study in config["studies"].items():
-        evaluated_on = look_up(["studies", name, "datasets"], study["datasets"], datasets)
+        evaluated_on = look_up(["studies", name, "datasets"], study.get("datasets", []), datasets)
         looked_at = look_up(["studies", name, "models"], study["models"], models)
         measured = look_up(["studies", name, "measures"], study.get("measures", []), measures)
+        for kind in ("transfers", "few_shots"):
+            look_up(["studies", name, kind], study.get(kind, []), config.get(kind, {}))
         for each in [each for each in measured if "masks" in measures[each].get("needs", [])]:
             for dataset in [known for known in evaluated_on if not has_masks(datasets[known], datasets)]:
                 problems.append(
@@ -159,7 +161,7 @@ def name_problems(config, lines, perturbations, measures, recipes):
             )
     known_recipes = recipes | config.get("recipes", {})
     found = [*entries.run_problems(config, known_recipes), *entries.stylizing_problems(config)]
-    found += entries.label_problems(config)
+    found += [*entries.label_problems(config), *entries.transfer_problems(config)]
     problems += [f"{lines.of(keys)}: {problem}" for keys, problem in found]
     for name in sorted(asked_models):
         run = runs.get(models[name].get("run"), {})
@@ -271,7 +273,7 @@ def asked(config, perturbations):
     for study in config["studies"].values():
         evaluated, named = pick(study["models"], config["models"]), study.get("perturbations", [])
         for axes in product(
-            pick(study["datasets"], config["datasets"]),
+            pick(study.get("datasets", []), config["datasets"]),
             evaluated,
             pick(named, perturbations),
         ):
@@ -298,7 +300,7 @@ def asked_measures(config, measures):
     for study in config["studies"].values():
         chosen |= {
             *product(
-                pick(study["datasets"], config["datasets"]),
+                pick(study.get("datasets", []), config["datasets"]),
                 pick(study["models"], config["models"]),
                 pick(study.get("measures", []), measures),
             )
@@ -311,6 +313,19 @@ def asked_measures(config, measures):
             "model_family": config["models"][model]["family"],
         }
         for dataset, model, measure in sorted(chosen)
+    ]
+
+
+def asked_readouts(config, kind):
+    """The transfers, or few_shots, that the studies ask for, each once: dicts of transfer or few_shot, model
+    and model_family."""
+    chosen = set()
+    for study in config["studies"].values():
+        named = pick(study.get(kind, []), config.get(kind, {}))
+        chosen |= {*product(named, pick(study["models"], config["models"]))}
+    return [
+        {kind.removesuffix("s"): name, "model": model, "model_family": config["models"][model]["family"]}
+        for name, model in sorted(chosen)
     ]
 
 

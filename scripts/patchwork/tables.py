@@ -20,6 +20,40 @@ PREDICTIONS = pa.schema(
         ("tokens_cut", pa.float16()),
     ]
 )
+# What linear probes on a readout of frozen features find: a row for each protocol and readout.
+PROBES = pa.schema(
+    [
+        ("protocol", pa.string()),  # validated; authors; authors, batch statistics
+        ("blocks", pa.string()),  # whose tokens are read: last, block, last4, all
+        ("block", pa.int16()),  # the number of a single one, from 1; null for the others
+        ("patch", pa.string()),  # mean patch tokens beside class tokens: none, last (block's), each (block's)
+        ("width", pa.int32()),  # of the readout
+        ("parameters", pa.int64()),  # of the linear classifier
+        ("classes", pa.int32()),
+        ("penalty", pa.float32()),  # lambda, chosen on the validation images; null where none is chosen
+        ("validation_top1", pa.float32()),  # with that; null where nothing is validated
+        ("last_top1", pa.float32()),  # on test images after the last epoch, if the best one counts
+        ("top1", pa.float32()),  # on the test images
+        ("train_images", pa.int32()),  # of the last fit, validation images among them
+        ("images", pa.int32()),  # that are tested
+        ("correct", pa.list_(pa.bool_())),  # of each of these, in the order of the index
+    ]
+)
+
+# What classifiers find that learn from a few images: a row for each episode, readout and classifier.
+FEW_SHOTS = pa.schema(
+    [
+        ("readout", pa.string()),  # last, last4: blocks
+        ("classifier", pa.string()),  # logistic, centroid
+        ("setting", pa.string()),  # like 5-way 1-shot; variable
+        ("seed", pa.int16()),
+        ("episode", pa.int32()),
+        ("ways", pa.int16()),  # classes of the episode
+        ("supports", pa.int16()),  # images that are learnt from, of all classes together
+        ("queries", pa.int16()),  # that are decided, of all classes together
+        ("accuracy", pa.float32()),  # over the queries
+    ]
+)
 
 
 def predictions(level, seed, columns):

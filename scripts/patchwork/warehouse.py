@@ -61,7 +61,13 @@ TRAININGS = pa.schema(
     ]
 )
 EPOCHS = pa.schema([("run", pa.string()), *metrics.EPOCHS])
-SQL_TYPES = {"int16": "SMALLINT", "int32": "INTEGER", "float32": "FLOAT", "string": "VARCHAR"}
+SQL_TYPES = {"int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT", "string": "VARCHAR"}
+SQL_TYPES |= {"float": "FLOAT", "float32": "FLOAT", "bool": "BOOLEAN", "list<item: bool>": "BOOLEAN[]"}
+# What is learnt from frozen features; `dataset` is the name of its entry.
+LEARNT = {
+    name: {field.name: str(field.type) for field in schema}
+    for name, schema in [("probe", tables.PROBES), ("few_shot", tables.FEW_SHOTS)]
+}
 # The columns of views where there are no files, as in a study of nothing but measures that read masks.
 NOTHING = {
     "predictions": [*STRIP, *tables.PREDICTIONS.names],
@@ -86,11 +92,13 @@ def build(path, given, told, marts, checks, threads, memory_mb):
     STYLIZED; measures, dicts of dataset, model, measure, model_family and `file`, the parquet file of what it
     found; columns, of all measures that there are, {measure: {column: type}}: each becomes a view of that
     name, beside dataset and model; decisions, CSV files of observers.decisions by dataset, {name: [path]}.
+    probe and few_shot are told as measures, with the name of their entry for a dataset.
 
     marts: SQL texts in their order; checks: one. Raises ValueError with the comment of the first check that
     finds something.
     """
-    measures, columns, saliency = told.get("measures", []), told.get("columns", {}), told.get("saliency")
+    measures, columns, saliency = (told.get(key, {}) for key in ("measures", "columns", "saliency"))
+    columns |= LEARNT
     facts = {Path(path).stem: index_facts(path) for path in given["indexes"]}
     known = {
         "asked": asked_cells(told["asked"]),

@@ -1,0 +1,56 @@
+"""What is learnt from frozen features: where it is and what decides it. No rules here."""
+
+TOKENS = "results/tokens/{dataset}/{model}.npy"
+PROBES = "results/readouts/{transfer}/{model}/probe.parquet"
+FEW_SHOTS = "results/readouts/{few_shot}/{model}/few_shot.parquet"
+
+few_shots = {
+    name: entry if entry["ways"] == "variable" else {"shots": [1, 5], "queries": 15} | entry
+    for name, entry in config["few_shots"].items()
+}
+
+
+def transfer_datasets(transfer):
+    """The datasets of a transfer, by the part that each has in it: all of `data`, or train, test, validation."""
+    entry = config["transfers"][transfer]
+    return {part: entry[part] for part in entries.TRANSFERRED if isinstance(entry.get(part), str)}
+
+
+asked_tokens = [  # each once: what several readouts read
+    {"dataset": dataset, "model": model}
+    for dataset, model in sorted(
+        {(d, each["model"]) for each in asked_transfers for d in transfer_datasets(each["transfer"]).values()}
+        | {(few_shots[each["few_shot"]]["data"], each["model"]) for each in asked_few_shots}
+    )
+]
+# What was learnt, as the warehouse is told of measures: a transfer stands in the place of a dataset.
+learnt = [
+    *(
+        each | {"dataset": each["transfer"], "measure": "probe", "file": PROBES.format(**each)}
+        for each in asked_transfers
+    ),
+    *(
+        each | {"dataset": each["few_shot"], "measure": "few_shot", "file": FEW_SHOTS.format(**each)}
+        for each in asked_few_shots
+    ),
+]
+
+
+@cache
+def tokens_origin(dataset, model):
+    code = program("extract_tokens.py")
+    return digest(
+        [images_origin(dataset), weights_origin(model), compute["dtype"], facts(models[model]), code]
+    )
+
+
+@cache
+def probe_origin(transfer, model):
+    read = {part: tokens_origin(dataset, model) for part, dataset in transfer_datasets(transfer).items()}
+    return digest([config["transfers"][transfer], read, program("probe.py")])
+
+
+@cache
+def few_shot_origin(few_shot, model):
+    entry = few_shots[few_shot]
+    return digest([entry, seeds, tokens_origin(entry["data"], model), program("few_shot.py")])
