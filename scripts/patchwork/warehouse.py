@@ -98,7 +98,7 @@ def build(path, given, told, marts, checks, threads, memory_mb):
     finds something.
     """
     measures, columns, saliency = (told.get(key, {}) for key in ("measures", "columns", "saliency"))
-    columns |= LEARNT
+    columns = columns | LEARNT
     facts = {Path(path).stem: index_facts(path) for path in given["indexes"]}
     known = {
         "asked": asked_cells(told["asked"]),
