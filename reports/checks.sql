@@ -61,3 +61,21 @@ WHERE
     lost NOT BETWEEN 0 AND 1
     OR tokens_lost + tokens_cut NOT BETWEEN 0 AND 1 + 1e-3 -- float16
     OR (clean AND lost + coalesce(tokens_lost + tokens_cut, 0) <> 0);
+
+-- The top-1 of a linear readout is not the share of its right decisions, or readouts were tested on different images.
+SELECT dataset, model, protocol, blocks, block, patch, top1, images, len(correct) AS decisions
+FROM probe
+QUALIFY
+    len(correct) <> images
+    OR abs(top1 - list_avg(correct::INT[])) > 1e-6
+    OR images <> max(images) OVER (PARTITION BY dataset);
+
+-- The few-shot episodes of a model are not those of the others, or an accuracy is outside 0 to 1.
+SELECT
+    dataset, model, setting, seed, readout, classifier, count(*) AS episodes, max(accuracy) AS highest,
+    bit_xor(hash(episode, ways, supports, queries)) AS drawn
+FROM few_shot
+GROUP BY dataset, model, setting, seed, readout, classifier
+QUALIFY
+    drawn <> first(drawn) OVER (PARTITION BY dataset, setting, seed ORDER BY model)
+    OR highest NOT BETWEEN 0 AND 1;

@@ -57,9 +57,8 @@ figures = {
     if figure.get("family", "all") in families | {"all"}
 }
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
-reference = config.get(
-    "reference", next((name for name in models if any(s["model"] == name for s in asked)), None)
-)
+studied = {each["model"] for each in asked + asked_measures + asked_transfers + asked_few_shots}
+reference = config.get("reference", next(name for name in models if name in studied))
 
 
 def perturbation(where):

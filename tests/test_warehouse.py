@@ -327,6 +327,68 @@ def lose_more_than_all_tokens(study):
     study.change("tokens_cut", np.float16(1))
 
 
+def learnt(study, measure, schema, rows, model="vit"):
+    """What a config asks for, with a file of these rows."""
+    file = study.folder / f"readouts/shapes/{model}/{measure}.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema), file)
+    return {"dataset": "shapes", "model": model, "measure": measure, "model_family": model, "file": file}
+
+
+def probe(top1=0.5, correct=(True, False), images=2):
+    told = {"protocol": "validated", "blocks": "last", "patch": "none", "classes": 2}
+    return told | {"top1": top1, "correct": correct, "images": images}
+
+
+def score_other_decisions(study):
+    return {"measures": [learnt(study, "probe", tables.PROBES, [probe(top1=0.6)])]}
+
+
+def lose_a_decision(study):
+    return {"measures": [learnt(study, "probe", tables.PROBES, [probe(1, (True,))])]}
+
+
+def be_tested_on_fewer_images(study):
+    rows = [probe(), probe(0.75, (True, True, True, False), 4)]
+    return {"measures": [learnt(study, "probe", tables.PROBES, rows)]}
+
+
+def episodes(count=3, accuracy=0.5, ways=5):
+    told = {"readout": "last", "classifier": "centroid", "setting": "5-way 1-shot", "seed": 0}
+    told |= {"ways": ways, "supports": 5, "queries": 75, "accuracy": accuracy}
+    return [told | {"episode": episode} for episode in range(count)]
+
+
+def few_shot(study, **other):
+    return {
+        "measures": [
+            learnt(study, "few_shot", tables.FEW_SHOTS, episodes(), "cnn"),
+            learnt(study, "few_shot", tables.FEW_SHOTS, episodes(**other)),
+        ]
+    }
+
+
+def lose_an_episode(study):
+    return few_shot(study, count=2)
+
+
+def draw_other_episodes(study):
+    return few_shot(study, ways=4)
+
+
+def be_right_too_often(study):
+    return few_shot(study, accuracy=1.2)
+
+
+def be_right_nowhere(study):
+    return few_shot(study, accuracy=float("nan"))
+
+
+def test_what_is_learnt_in_the_same_way_passes(study):
+    measures = few_shot(study)["measures"] + [learnt(study, "probe", tables.PROBES, [probe()])]
+    study.build(measures=measures)
+
+
 CORRUPTIONS = [
     (lose_a_value, "missing value"),
     (lose_a_cell, "cell .* missing"),
@@ -348,14 +410,21 @@ CORRUPTIONS = [
     (lose_pixels_of_clean_images, "lost pixels"),
     (lose_more_than_everything, "lost pixels"),
     (lose_more_than_all_tokens, "lost pixels"),
+    (score_other_decisions, "share of its right decisions"),
+    (lose_a_decision, "share of its right decisions"),
+    (be_tested_on_fewer_images, "share of its right decisions"),
+    (lose_an_episode, "few-shot episodes"),
+    (draw_other_episodes, "few-shot episodes"),
+    (be_right_too_often, "few-shot episodes"),
+    (be_right_nowhere, "few-shot episodes"),
 ]
 
 
 @pytest.mark.parametrize(("corrupt", "says"), CORRUPTIONS, ids=lambda value: getattr(value, "__name__", ""))
 def test_a_check_finds(study, corrupt, says):
-    corrupt(study)
+    more = corrupt(study) or {}
     with pytest.raises(ValueError) as caught:
-        study.build()
+        study.build(**more)
     meaning, *found = str(caught.value).splitlines()
     assert re.search(says, meaning)
     assert 1 <= len(found) <= warehouse.SHOWN_ROWS

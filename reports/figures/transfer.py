@@ -66,8 +66,13 @@ def chart(cells):
     layers = [
         alt.Chart(cells).mark_rule(style="chance").encode(x="mean(chance):Q"),
         base.transform_filter("!isValid(datum.images)").mark_point(
-            color=theme.PALE, shape="stroke", angle=90, filled=False, size=160
+            color=theme.PALE, shape="stroke", angle=90, filled=False, size=120
         ),
+        base.transform_filter("!isValid(datum.images)")
+        .transform_aggregate(top1="mean(top1)", groupby=["panel", "model", "readout"])
+        .mark_text(color=theme.PALE, fontSize=8, dy=-10)
+        .encode(text="name:N", tooltip=alt.value(None))
+        .transform_calculate(name="replace(datum.model, ' (published)', '')"),
         measured.mark_rule(style="interval").encode(x="low:Q", x2="high:Q"),
         measured.mark_point(opacity=1, size=70).encode(shape=theme.shape(own)),
     ]

@@ -41,19 +41,18 @@ SEMI JOIN (FROM transfer_scores WHERE protocol = 'authors') USING (dataset, mode
 ORDER BY dataset, place, list_position(['last', 'last4', 'all'], blocks), patch DESC, way
 """
 WAYS = {
-    "validated": ("circle", True),
-    "authors, last epoch": ("square", False),
-    "authors, best epoch": ("square", True),
-    "batch statistics, last epoch": ("triangle-up", False),
-    "batch statistics, best epoch": ("triangle-up", True),
+    "validated": "circle",
+    "authors, best epoch": "square",
+    "authors, last epoch": "cross",
+    "batch statistics, best epoch": "triangle-up",
+    "batch statistics, last epoch": "triangle-down",
 }
 
 
 def chart(cells):
     ordered = list(dict.fromkeys(cells.sort_by([("place", "ascending")])["row"].to_pylist()))
     present = [way for way in WAYS if way in cells["way"].to_pylist()]
-    shapes = alt.Scale(domain=present, range=[WAYS[way][0] for way in present])
-    fills = alt.Scale(domain=present, range=[1 if WAYS[way][1] else 0 for way in present])
+    shapes = alt.Scale(domain=present, range=[WAYS[way] for way in present])
     base = alt.Chart(cells).encode(
         y=alt.Y("row:N", sort=ordered, title=None, axis=alt.Axis(labelLimit=280)),
         x=alt.X("top1:Q", title="top-1 accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
@@ -71,9 +70,6 @@ def chart(cells):
     layers = [
         alt.Chart(cells).mark_rule(style="chance").encode(x="mean(chance):Q"),
         base.mark_rule(style="interval", opacity=0.5).encode(x="low:Q", x2="high:Q"),
-        base.mark_point(opacity=1, size=70, filled=True, strokeWidth=1.5).encode(
-            shape=alt.Shape("way:N", scale=shapes),
-            fillOpacity=alt.FillOpacity("way:N", scale=fills),
-        ),
+        base.mark_point(opacity=1, size=60).encode(shape=alt.Shape("way:N", scale=shapes)),
     ]
     return theme.rows(alt.layer(*layers), cells, "What the protocol gains")
