@@ -30,6 +30,7 @@ include: "rules/train.smk"
 include: "rules/stylize.smk"
 include: "rules/evaluate.smk"
 include: "rules/measure.smk"
+include: "rules/transfer.smk"
 include: "rules/report.smk"
 
 

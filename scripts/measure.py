@@ -12,6 +12,7 @@ if folder := given.get("folder"):
     data = masked.Masked(folder, **told, **params.taken, threads=snakemake.threads)
 else:
     data = packed.Packed(given.images, given.index)
-model = models.place(models.build(params.model, given.weights), params.compute)
+names = (data.classes, data.categories) if params.labels else ()
+model = models.place(models.build(params.model, given.weights, *names), params.compute)
 subject = measuring.Subject(model, data, where.dataset, params.compute, params.settings, params.seeds)
 measuring.measure(where.measure, subject, snakemake.output.table, snakemake.output.examples)

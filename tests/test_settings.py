@@ -82,6 +82,48 @@ MISTAKES = {
         "reference: among the models of the studies, 'mime' is not known",
         ["mean 'mine'?", "there are deit, mine"],
     ),
+    "a transfer to an unknown dataset": (
+        "seeds: [0, 1]",
+        "transfers: {birds: {train: photos, test: photo}}\nseeds: [0, 1]",
+        "transfers.birds.test: 'photo' is not known",
+        ["mean 'photos'?"],
+    ),
+    "a transfer that is tested on what it learns from": (
+        "seeds: [0, 1]",
+        "transfers: {birds: {train: photos, test: photos}}\nseeds: [0, 1]",
+        "transfers.birds.train: photos has another part here already",
+        [],
+    ),
+    "a transfer that keeps all images for testing": (
+        "seeds: [0, 1]",
+        "transfers: {birds: {data: photos, test: 0.8}}\nseeds: [0, 1]",
+        "transfers.birds: `test` and `validation` leave no image to train on",
+        [],
+    ),
+    "a share out of range": (
+        "seeds: [0, 1]",
+        "transfers: {birds: {data: photos, test: 1.5}}\nseeds: [0, 1]",
+        "transfers.birds",
+        ["an entry of datasets, or a share between 0 and 1"],
+    ),
+    "a transfer of half a kind": (
+        "seeds: [0, 1]",
+        "transfers: {birds: {train: photos}}\nseeds: [0, 1]",
+        "transfers.birds",
+        ["`train` and `test` are entries of datasets, or `data` is one"],
+    ),
+    "shots that are drawn": (
+        "seeds: [0, 1]",
+        "few_shots: {birds: {data: photos, ways: variable, shots: [1]}}\nseeds: [0, 1]",
+        "few_shots.birds.shots: are drawn, too, where `ways` is variable",
+        [],
+    ),
+    "an episode of one class": (
+        "seeds: [0, 1]",
+        "few_shots: {birds: {data: photos, ways: 1}}\nseeds: [0, 1]",
+        "few_shots.birds.ways",
+        ["classes of an episode, or `variable`"],
+    ),
     "a grid finer than the pixels": (
         "crop: 32",
         "crop: 7",

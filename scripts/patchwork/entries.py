@@ -106,6 +106,9 @@ def transfer_problems(config):
                     yield [kind, name, key], unknown(dataset, datasets)
                 elif dataset in [named[other] for other in named if other < key]:
                     yield [kind, name, key], f"{dataset} has another part here already"
+            for key in ("shots", "queries"):
+                if entry.get("ways") == "variable" and key in entry:
+                    yield [kind, name, key], "are drawn, too, where `ways` is variable: leave them out"
             if "data" in entry and entry.get("test", 0) + entry.get("validation", 0.2) >= 1:
                 yield [kind, name], "`test` and `validation` leave no image to train on"
 

@@ -113,7 +113,7 @@ def name_problems(config, lines, perturbations, measures, recipes):
             problems.append(f"{lines.of(keys)}: {error}")
             return []
 
-    asked_models, studied = set(), set()
+    asked_models, deciding, studied = set(), set(), set()
     for name, study in config["studies"].items():
         evaluated_on = look_up(["studies", name, "datasets"], study.get("datasets", []), datasets)
         looked_at = look_up(["studies", name, "models"], study["models"], models)
@@ -127,6 +127,8 @@ def name_problems(config, lines, perturbations, measures, recipes):
                     f"{lines.of(['studies', name, 'datasets'])}: {each} compares with true masks, and "
                     f"{dataset} has none: give it `masks: FOLDER`, or a column `mask` in its `columns`"
                 )
+        if any("labels" in measures[each].get("needs", []) for each in measured):
+            deciding |= set(looked_at)
         if "perturbations" not in study:
             continue
         asked_models |= set(looked_at)
@@ -165,12 +167,12 @@ def name_problems(config, lines, perturbations, measures, recipes):
     found += [*entries.fetch_problems(config), *entries.label_problems(config)]
     found += entries.transfer_problems(config)
     problems += [f"{lines.of(keys)}: {problem}" for keys, problem in found]
-    for name in sorted(asked_models):
+    for name in sorted(asked_models | deciding):
         run = runs.get(models[name].get("run"), {})
         if "dino" in entries.resolve(run, known_recipes):
             problems.append(
                 f"{lines.of(['models', name])}: has learnt without labels and decides nothing: name it under "
-                "`saliency`, not in a study of perturbations"
+                "`saliency`, not in a study of perturbations or of a measure of its decisions"
             )
     if "reference" in config and config["reference"] not in studied:
         among = unknown(config["reference"], studied)
