@@ -24,7 +24,7 @@ import yaml
 
 from patchwork import jobs, measuring, models, tokens
 
-BATCH_IMAGES, ROUNDS = 32, 7
+BATCH_IMAGES, ROUNDS = 32, 5
 COMPUTE = {"device": "cpu", "dtype": "float32", "batch_images": BATCH_IMAGES, "channels_last": True}
 DEIT = {"timm": "deit_small_patch16_224"}
 
