@@ -86,7 +86,6 @@ def extract(subject, path):
         for first, last, values in subject.each(look) if parts else []:
             array[first:last] = values
             digest.update(values)
-        array.flush()
     with files.whole(facts_path(path)) as temporary:
         temporary.write_text(json.dumps(facts | {"digest": digest.hexdigest()}), encoding="utf-8")
 
