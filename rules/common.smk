@@ -11,7 +11,7 @@ from snakemake.utils import validate
 HERE = os.path.relpath(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent)
 sys.path.insert(0, f"{HERE}/scripts")
 
-from patchwork import entries, settings
+from patchwork import entries, settings, sources
 from patchwork.catalogue import catalogue, cells, variants
 from patchwork.urls import is_url
 

@@ -8,7 +8,7 @@ from patchwork import masked, measuring, models, packed
 
 given, params, where = snakemake.input, snakemake.params, snakemake.wildcards
 if folder := given.get("folder"):
-    told = {key: given.get(key) for key in ("masks", "names", "columns")}
+    told = {key: given.get(key) for key in ("masks", "listed", "columns")}
     data = masked.Masked(folder, **told, **params.taken, threads=snakemake.threads)
 else:
     data = packed.Packed(given.images, given.index)

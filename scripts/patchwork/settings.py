@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from patchwork import entries, folders
+from patchwork import entries, folders, sources
 from patchwork.catalogue import pick, suggest, unknown
 from patchwork.urls import is_url
 
@@ -164,7 +164,8 @@ def name_problems(config, lines, perturbations, measures, recipes):
             )
     known_recipes = recipes | config.get("recipes", {})
     found = [*entries.run_problems(config, known_recipes), *entries.stylizing_problems(config)]
-    found += [*entries.label_problems(config), *entries.transfer_problems(config)]
+    found += [*entries.fetch_problems(config), *entries.label_problems(config)]
+    found += entries.transfer_problems(config)
     problems += [f"{lines.of(keys)}: {problem}" for keys, problem in found]
     for name in sorted(asked_models | deciding):
         run = runs.get(models[name].get("run"), {})
@@ -333,10 +334,15 @@ def asked_readouts(config, kind):
 
 
 def shared_image(first, second):
-    """The path of an image that two datasets {root, images} share, whatever links lead there, or None."""
+    """An image that two datasets share, or None: its path in folders {root, images, list}, whatever links
+    lead there; of two that are fetched, what the config tells, in words. Others are made apart."""
+    if "fetch" in first and "fetch" in second:
+        return sources.shared(first, second)
+    if not entries.is_own(first) or not entries.is_own(second):
+        return None
 
     def chosen(entry):
-        for _, path in folders.listing(entry["root"], entry.get("images")):
+        for _, path in folders.listing(entry["root"], entry.get("images"), entry.get("list")):
             status = os.stat(Path(entry["root"], path))
             yield (status.st_dev, status.st_ino), path
 
