@@ -40,6 +40,7 @@ MEASURED = {
         "cosine": [0.9, 0.8, 0.5, 0.4],
         "cosine_before_norm": [0.9, 0.7, 0.6, 0.4],
     },
+    "block_accuracy": {"image": [0, 1, 0, 1], "block": [1, 1, 2, 2], "rank": [3, 0, 0, 0]},
     "attention": {
         "kind": ["visible"] * 4 + ["distance"] * 4,
         "token": ["class"] * 4 + [None] * 4,
@@ -94,6 +95,7 @@ WORDS = {
     "segmentation": ("shapes: 2 images", "vit · class", "shapes · as the authors", "mean Jaccard index"),
     "segmentation_threshold": ("shapes: 2 images", "vit", "shapes · class token", "attention taken"),
     "token_similarity": ("shapes: 2 images", "vit", "before it", "cosine of class and shape token"),
+    "block_accuracy": ("shapes: 2 images", "vit", "top-1 accuracy", "chance", "block"),
     "attention_visible": (
         "shapes: 2 images",
         "vit",

@@ -453,6 +453,9 @@ def test_what_learns_without_labels_takes_none_and_decides_nothing(tmp_path):
     labelled, evaluated = problems(tmp_path, ("{model: mine,", "{dino: {}, held_out: drawn, model: mine,"))
     assert "runs.first: learns without labels" in labelled and "no `held_out`" in labelled
     assert "models.mine: has learnt without labels" in evaluated and "under `saliency`" in evaluated
+    asked = ("perturbations: random_drop/8x8", "measures: block_accuracy")
+    (measured,) = problems(tmp_path, ("{model: mine,", "{dino: {}, model: mine,"), asked)
+    assert "models.mine: has learnt without labels" in measured and "measure of its decisions" in measured
 
 
 # ---- stylizing ----

@@ -15,7 +15,7 @@ from test_measuring import SIDE, VIT, Dataset, model, subject
 from test_models import network
 
 OTHERS = ["test_efficientnet", "test_convnext", "test_vit2", "test_vit3", "test_mambaout", "resnet10t"]
-OTHERS += ["mobilenetv3_small_050", "efficientvit_m0", "xcit_nano_12_p16_224", "convmixer_768_32"]
+OTHERS += ["mobilenetv3_small_050", "efficientvit_m0", "xcit_nano_12_p16_224"]
 WITH_CLASS_TOKEN = [  # that passes all blocks
     "vit_tiny_patch16_224",
     "vit_small_patch14_reg4_dinov2",

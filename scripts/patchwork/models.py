@@ -21,6 +21,8 @@ from patchwork import (
     without_compiler,  # noqa: F401 - before anything imports timm
 )
 
+NO_FEATURES = "{} has no one vector of features before its head"
+
 
 class Model(nn.Module):
     """float [N, 3, H, W] in [0, 1] -> logits [N, classes].
@@ -85,18 +87,18 @@ class Model(nn.Module):
         the class token, the shape token if that decides (`head`).
         Raises ValueError for a network whose head sees no such vector.
         """
+        if not hasattr(self.net, "forward_head"):
+            raise ValueError(NO_FEATURES.format(type(self.net).__name__))
         return self.before_head(self.net.forward_features(self.prepare(pixels)))
 
     def before_head(self, features):
         """The same, of what the network's forward_features gives: all of its tokens, or its last map."""
-        net, problem = self.net, f"{type(self.net).__name__} has no one vector of features before its head"
-        if not hasattr(net, "forward_head"):
-            raise ValueError(problem)
+        net = self.net
         if getattr(net, "head_dist", None) is not None and net.global_pool == "token":
             return features[:, int(self.head == "shape")]  # timm would give the mean of both tokens
         features = net.forward_head(features, pre_logits=True)
         if features.ndim != 2:
-            raise ValueError(problem)
+            raise ValueError(NO_FEATURES.format(type(net).__name__))
         return features
 
     def tokens(self, pixels, norm=True):

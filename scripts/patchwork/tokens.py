@@ -86,7 +86,6 @@ def extract(subject, path):
         for first, last, values in subject.each(look) if parts else []:
             array[first:last] = values
             digest.update(values)
-        array.flush()
     with files.whole(facts_path(path)) as temporary:
         temporary.write_text(json.dumps(facts | {"digest": digest.hexdigest()}), encoding="utf-8")
 
@@ -131,31 +130,26 @@ def readouts(model, pixels):
     of each stage (a stem is the first where timm lists it), "pooled"; of a vision transformer without class
     token, of each block after the last norm. Raises ValueError for a network of which timm tells no stages.
     """
-    net, prepared = model.net, model.prepare(pixels)
+    net = model.net
     if not hasattr(net, "forward_intermediates"):
         raise ValueError(f"timm tells no stages of {type(net).__name__}")
     of_tokens = "return_prefix_tokens" in inspect.signature(net.forward_intermediates).parameters
     if of_tokens and not models.no_class_token(net):
-        last, blocks = net.forward_intermediates(
-            prepared, norm=True, output_fmt="NLC", return_prefix_tokens=True
-        )
+        blocks = model.tokens(pixels)
         names = ["class", "shape"][: 1 + hasattr(net, "head_dist")]
         found = [
             (number, token, values)
-            for number, (patch, prefix) in enumerate(blocks, 1)
+            for number, (prefix, patch) in enumerate(blocks, 1)
             for token, values in [
-                *zip(names, prefix.unbind(1), strict=False),
+                *zip(names, prefix.unbind(1), strict=False),  # registers are read by nothing
                 ("patch", patch.mean(1, dtype=torch.float32)),
             ]
         ]
+        last = torch.cat(blocks[-1], 1)
     elif of_tokens:
-        last, blocks = net.forward_intermediates(prepared, norm=True, output_fmt="NLC")
-        found = [
-            (number, "pooled", patch.mean(1, dtype=torch.float32)) for number, patch in enumerate(blocks, 1)
-        ]
+        last, blocks = net.forward_intermediates(model.prepare(pixels), norm=True, output_fmt="NLC")
+        found = [(n, "pooled", patch.mean(1, dtype=torch.float32)) for n, patch in enumerate(blocks, 1)]
     else:
-        last, maps = net.forward_intermediates(prepared)
-        found = [
-            (number, "pooled", each.mean((2, 3), dtype=torch.float32)) for number, each in enumerate(maps, 1)
-        ]
+        last, maps = net.forward_intermediates(model.prepare(pixels))
+        found = [(n, "pooled", each.mean((2, 3), dtype=torch.float32)) for n, each in enumerate(maps, 1)]
     return found, model.before_head(last)
