@@ -216,6 +216,13 @@ def test_values_that_cannot_be_stored_name_their_images(tmp_path, factor, says):
     assert [*tmp_path.iterdir()] == []  # neither a part of a file nor what would tell of it
 
 
+def test_a_network_that_gives_no_numbers_is_an_error_and_not_refused(tmp_path):
+    broken = model(**VIT)
+    broken.net.blocks[1].mlp.fc1.weight.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match=r"NaN or infinite values for 0\.png to 1\.png of set"):
+        stored(tmp_path, broken)
+
+
 def test_a_network_without_stages_is_refused_with_a_reason(tmp_path):
     class Odd(nn.Module):
         def __init__(self):
