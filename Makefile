@@ -31,6 +31,7 @@ benchmark: .venv/test
 	$(VENV)/python tests/benchmark_training.py
 	$(VENV)/python tests/benchmark_information_loss.py
 	$(VENV)/python tests/benchmark_tokens.py
+	$(VENV)/python tests/benchmark_probing.py
 
 format: .venv/test
 	$(VENV)/ruff check --fix .

@@ -37,7 +37,7 @@ rule probe:
         "benchmarks/probe/{transfer}/{model}.jsonl"
     conda:
         "../envs/torch.yaml"
-    threads: 2
+    threads: 1
     resources:
         gpu=gpus,
     params:
