@@ -28,6 +28,7 @@ include: "rules/train.smk"
 include: "rules/stylize.smk"
 include: "rules/evaluate.smk"
 include: "rules/measure.smk"
+include: "rules/probe.smk"
 include: "rules/report.smk"
 
 

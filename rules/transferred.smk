@@ -16,6 +16,27 @@ def transfer_datasets(transfer):
     return {part: entry[part] for part in entries.TRANSFERRED if isinstance(entry.get(part), str)}
 
 
+def transfer_shares(transfer):
+    """The parts of a transfer that are shares of another's images: {part: share}."""
+    entry = config["transfers"][transfer]
+    return {part: entry[part] for part in ("test", "validation") if not isinstance(entry[part], str)}
+
+
+def probe_inputs(where):
+    """The tokens, images and index of each dataset of a transfer, in the order of `transfer_datasets`."""
+    patterns = {
+        "tokens": TOKENS,
+        "facts": "results/tokens/{dataset}/{model}.json",
+        "images": "results/images/{dataset}.npy",
+        "index": "results/images/{dataset}.parquet",
+    }
+    named = transfer_datasets(where.transfer).values()
+    return {
+        kind: [pattern.format(dataset=dataset, model=where.model) for dataset in named]
+        for kind, pattern in patterns.items()
+    }
+
+
 asked_tokens = [  # each once: what several readouts read
     {"dataset": dataset, "model": model}
     for dataset, model in sorted(

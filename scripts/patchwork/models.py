@@ -58,8 +58,24 @@ class Model(nn.Module):
         return (pixels - self.mean).div_(self.std).contiguous(memory_format=self.layout)
 
     def forward(self, pixels):
-        logits = decide(self.net, self.prepare(pixels), self.head)
+        return self.named(decide(self.net, self.prepare(pixels), self.head))
+
+    def named(self, logits):
+        """The logits of what the dataset tells apart: of the categories, where classes make some up."""
         return pooled(logits, self.outputs, self.counts) if self.counts else logits
+
+    def answer(self, tokens):
+        """The logits that the head makes of the tokens of any block after the last norm: float [N, classes].
+
+        tokens: float [N, tokens, width], class token first. A head that looks at the class token alone (that
+        of a distilled network at the second one, too) needs no others.
+        """
+        net = self.net
+        if self.head == "class":
+            return self.named(net.head(tokens[:, 0]))
+        if self.head == "shape":
+            return self.named(net.head_dist(tokens[:, 1]))
+        return self.named(net.forward_head(tokens))
 
     def features(self, pixels):
         """The features that the network decides by, as its head sees them: float [N, width].
@@ -69,10 +85,13 @@ class Model(nn.Module):
         the class token, the shape token if that decides (`head`).
         Raises ValueError for a network whose head sees no such vector.
         """
+        return self.before_head(self.net.forward_features(self.prepare(pixels)))
+
+    def before_head(self, features):
+        """The same, of what the network's forward_features gives: all of its tokens, or its last map."""
         net, problem = self.net, f"{type(self.net).__name__} has no one vector of features before its head"
         if not hasattr(net, "forward_head"):
             raise ValueError(problem)
-        features = net.forward_features(self.prepare(pixels))
         if getattr(net, "head_dist", None) is not None and net.global_pool == "token":
             return features[:, int(self.head == "shape")]  # timm would give the mean of both tokens
         features = net.forward_head(features, pre_logits=True)
@@ -174,6 +193,14 @@ def pooled(logits, outputs, counts):
     """
     groups = logits.float()[:, outputs].split(counts, 1)
     return torch.stack([group.logsumexp(1) - math.log(group.shape[1]) for group in groups], 1)
+
+
+def ranks(logits, labels):
+    """How many classes stand above the true one, 0 where it is decided for: int64 [N]. Ties go to the lower
+    class, as in argmax. logits: float [N, classes]. labels: int64 [N]."""
+    true = logits.gather(1, labels[:, None])
+    earlier = torch.arange(logits.shape[1], device=logits.device) < labels[:, None]
+    return ((logits > true) | ((logits == true) & earlier)).sum(1)
 
 
 def heads(net, prepared):
