@@ -29,6 +29,7 @@ include: "rules/stylize.smk"
 include: "rules/evaluate.smk"
 include: "rules/measure.smk"
 include: "rules/probe.smk"
+include: "rules/few_shot.smk"
 include: "rules/report.smk"
 
 
