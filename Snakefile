@@ -1,8 +1,8 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
 Read rules/ in the order included here: what there is and what is asked (common, paths, sheets, labels, origins,
-trainings, stylized, measured, transferred, planning), then data, training, stylizing, evaluation, measures, transfer,
-report.
+folders, trainings, stylized, measured, transferred, planning), then what is fetched, data, training, stylizing,
+evaluation, measures, transfer, report.
 """
 
 from snakemake.utils import min_version
@@ -18,18 +18,19 @@ include: "rules/paths.smk"
 include: "rules/sheets.smk"
 include: "rules/labels.smk"
 include: "rules/origins.smk"
+include: "rules/folders.smk"
 include: "rules/trainings.smk"
 include: "rules/stylized.smk"
 include: "rules/measured.smk"
 include: "rules/transferred.smk"
 include: "rules/planning.smk"
+include: "rules/fetch.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
 include: "rules/stylize.smk"
 include: "rules/evaluate.smk"
 include: "rules/measure.smk"
-include: "rules/probe.smk"
-include: "rules/few_shot.smk"
+include: "rules/transfer.smk"
 include: "rules/report.smk"
 
 

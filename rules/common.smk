@@ -11,7 +11,7 @@ from snakemake.utils import validate
 HERE = os.path.relpath(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent)
 sys.path.insert(0, f"{HERE}/scripts")
 
-from patchwork import entries, settings
+from patchwork import entries, settings, sources
 from patchwork.catalogue import catalogue, cells, variants
 from patchwork.urls import is_url
 
@@ -57,9 +57,8 @@ figures = {
     if figure.get("family", "all") in families | {"all"}
 }
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
-reference = config.get(
-    "reference", next((name for name in models if any(s["model"] == name for s in asked)), None)
-)
+studied = {each["model"] for each in asked + asked_measures + asked_transfers + asked_few_shots}
+reference = config.get("reference", next(name for name in models if name in studied))
 
 
 def perturbation(where):

@@ -28,6 +28,7 @@ rule pack_images:
         classes=lambda w: datasets[w.dataset].get("classes", []),
         categories=lambda w: categories_file(w.dataset),
         columns=lambda w: image_columns(w.dataset),
+        listed=lambda w: image_list(w.dataset),
     output:
         images="results/images/{dataset}.npy",
         index="results/images/{dataset}.parquet",
@@ -95,25 +96,3 @@ rule score_foreground:
         pixels=config["pixels"],
     script:
         "../scripts/score_foreground.py"
-
-
-rule fetch_weights:
-    """Weights from the hub, a URL or a file, or random ones. The only rule that touches the network; it runs
-    where Snakemake runs."""
-    input:
-        lambda w: weights_file(w.model),
-    output:
-        "results/weights/fetched/{model}.safetensors",
-    log:
-        "logs/fetch_weights/{model}.log",
-    benchmark:
-        "benchmarks/fetch_weights/{model}.jsonl"
-    localrule: True
-    conda:
-        "../envs/torch.yaml"
-    params:
-        code=program("fetch_weights.py"),
-        stamp=lambda w: weights_stamp(w.model),
-        model=lambda w: facts(models[w.model]),
-    script:
-        "../scripts/fetch_weights.py"

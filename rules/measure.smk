@@ -19,6 +19,7 @@ rule measure:
         origin=lambda w: measure_origin(w.dataset, w.model, w.measure),
         model=lambda w: facts(models[w.model]),
         settings=lambda w: measure_settings(w.measure),
+        labels=lambda w: "labels" in measures[w.measure].get("needs", []),
         taken=lambda w: {key: datasets[w.dataset].get(key) for key in ("images", "void")},
         seeds=seeds,
         compute=compute,

@@ -22,9 +22,8 @@ def reads_masks(measure):
 def masks_facts(dataset):
     """Where the masks of a dataset are: arguments of folders.masked."""
     entry = datasets[dataset]
-    if "masks" not in entry:
-        return {"columns": image_columns(dataset)}
-    return {"masks": entry["masks"], **({"names": entry["list"]} if "list" in entry else {})}
+    told = {"masks": entry["masks"]} if "masks" in entry else {"columns": image_columns(dataset)}
+    return told | ({"listed": entry["list"]} if "list" in entry else {})
 
 
 @cache
@@ -32,7 +31,7 @@ def masks_origin(dataset):
     """The images of a dataset that have masks, and these masks."""
     entry, told = datasets[dataset], masks_facts(dataset)
     taken = [entry.get("images"), entry.get("void")]
-    if "root" not in entry and "masks" not in entry:
+    if not entries.is_own(entry):
         return digest([folder_origin(dataset), taken])
     try:
         pairs = folders.masked(image_folder(dataset), images=entry.get("images"), **told)

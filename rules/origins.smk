@@ -23,31 +23,9 @@ def perturbation_program(script, wildcards):
 
 def facts(entry):
     """A config entry without its family, on which no result depends, and without what only perturbations,
-    measures that read masks, or the report need."""
-    left_out = ("family", "shards", "masks", "list", "void", "decisions", *NEEDS)
+    measures that read masks, or the report need, or what `folder_origin` holds."""
+    left_out = ("family", "shards", "masks", "list", "void", "decisions", "download", *NEEDS)
     return {key: entry[key] for key in sorted(entry) if key not in left_out}
-
-
-@cache
-def folder_origin(dataset):
-    entry = datasets[dataset]
-    if "draw" in entry:
-        return digest([dataset, facts(entry), program("draw_images.py")])
-    if "stylize" in entry:
-        return stylized_origin(dataset)
-    lists = [entry.get("classes", ""), entry.get("columns", ""), categories_file(dataset) or ""]
-    told = [Path(file).read_bytes().hex() for file in lists if os.path.isfile(file)]
-    try:
-        return digest([folders.listing(entry["root"]), told])
-    except (ValueError, OSError) as error:
-        raise WorkflowError(f"datasets.{dataset}.root: {error}")
-
-
-@cache
-def images_origin(dataset):
-    return digest(
-        [folder_origin(dataset), facts(datasets[dataset]), config["pixels"], program("pack_images.py")]
-    )
 
 
 def file_stamp(file):

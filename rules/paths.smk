@@ -111,17 +111,6 @@ def everything():
     ]
 
 
-def image_folder(dataset):
-    """A folder of images per class: the user's, or one that is drawn or stylized here."""
-    return datasets[dataset].get("root", f"results/folders/{dataset}/images")
-
-
-def image_columns(dataset):
-    """A CSV with further columns of the index, if there is one."""
-    own = "root" in datasets[dataset]
-    return datasets[dataset].get("columns", []) if own else f"results/folders/{dataset}/index.csv"
-
-
 def strip_cells(where):
     """The cells of a strip: (level, seed). Files of ImageNet-C are the same for every seed."""
     published = "imagenet_c" in needs(where)

@@ -14,6 +14,9 @@ def missing_files():
             file = config[kind][name].get(key, "")
             if file not in ("", "random") and not is_url(file) and not os.path.isfile(file):
                 yield f"{kind}.{name}.{key}: there is no file {file}"
+    for name in (name for name in asked_folders if "fetch" in datasets[name]):
+        if lacking := sources.lacking(datasets[name]):
+            yield f"datasets.{name}.root: {lacking}"
     for name in asked_folders:
         if (file := categories_file(name)) and not os.path.isfile(file):
             known = ", ".join(sorted(path.stem for path in Path(HERE, "rules/categories").glob("*.csv")))
@@ -36,7 +39,7 @@ def shared_images():
         pairs += [(f"transfers.{transfer}", *pair, "its parts must not share images") for pair in parts]
     for where, data, dataset, advice in pairs:
         first, second = datasets[data], datasets[dataset]
-        if "root" in first and "root" in second and (image := settings.shared_image(first, second)):
+        if image := settings.shared_image(first, second):
             yield f"{where}: {data} holds {image}, which is also in {dataset}: {advice}"
 
 

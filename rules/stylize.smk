@@ -1,10 +1,9 @@
 rule train_stylizer:
     """The decoder of AdaIN that belongs to an encoder: trained here, or a file that is checked to fit."""
     input:
+        unpack(training_folders),
         weights=lambda w: weights(stylizers[w.stylizer]["encoder"]),
         decoder=lambda w: stylizers[w.stylizer].get("decoder", []),
-        contents=lambda w: [ancient(image_folder(d)) for d in trained_on(w.stylizer, "content")],
-        styles=lambda w: [ancient(image_folder(d)) for d in trained_on(w.stylizer, "styles")],
     output:
         STYLIZER,
     log:
@@ -32,10 +31,9 @@ rule train_stylizer:
 rule stylize_images:
     """One of the shards of a stylized dataset, made in a store: what a job loses is a batch."""
     input:
+        unpack(stylized_folders),
         weights=lambda w: weights(stylizer_of(w)["encoder"]),
         decoder=lambda w: STYLIZER.format(**datasets[w.dataset]),
-        contents=lambda w: ancient(image_folder(datasets[w.dataset]["stylize"])),
-        styles=lambda w: ancient(image_folder(datasets[w.dataset]["styles"])),
     output:
         "results/shards/{dataset}/{shard}-{shards}.txt",
     log:
@@ -64,10 +62,9 @@ rule stylize_images:
 rule gather_stylized:
     """The shards of a stylized dataset as an image folder, with masks and index like that of its contents."""
     input:
+        unpack(stylized_folders),
         shards=lambda w: shards(w.dataset),
-        contents=lambda w: ancient(image_folder(datasets[w.dataset]["stylize"])),
         columns=lambda w: image_columns(datasets[w.dataset]["stylize"]),
-        styles=lambda w: ancient(image_folder(datasets[w.dataset]["styles"])),
     output:
         images=directory("results/folders/{dataset}/images"),
         masks=directory("results/folders/{dataset}/masks"),

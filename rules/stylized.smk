@@ -17,6 +17,26 @@ def trained_on(stylizer, key):
     return [] if "decoder" in entry else [entry[key]]
 
 
+def folders_of(contents, styles):
+    """The image folders of two datasets and the lists of what is taken of them, as inputs of a rule. What is in
+    folders is in `origin`; their times say nothing."""
+    given = {}
+    for key, dataset in {"contents": contents, "styles": styles}.items():
+        given |= {key: ancient(image_folder(dataset)), f"{key}_list": image_list(dataset)}
+    return given
+
+
+def training_folders(where):
+    """What a stylizer is trained on."""
+    entry = stylizers[where.stylizer]
+    return {} if "decoder" in entry else folders_of(entry["content"], entry["styles"])
+
+
+def stylized_folders(where):
+    """What a stylized dataset is made from."""
+    return folders_of(datasets[where.dataset]["stylize"], datasets[where.dataset]["styles"])
+
+
 def stylized_images(dataset):
     """How many images of its contents a stylized dataset takes; None for all."""
     entry = datasets[dataset]
@@ -37,10 +57,10 @@ def shards(dataset):
 @cache
 def styles_origin(dataset):
     """Of images that styles are taken from: they may lie in a folder without classes."""
-    if "root" not in datasets[dataset]:
+    if not entries.is_own(datasets[dataset]):
         return folder_origin(dataset)
     try:
-        return digest(folders.below(datasets[dataset]["root"]))
+        return digest(folders.below(datasets[dataset]["root"], image_list(dataset)))
     except (ValueError, OSError) as error:
         raise WorkflowError(f"datasets.{dataset}.root: {error}")
 

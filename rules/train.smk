@@ -4,6 +4,7 @@ rule train_stage:
         unpack(training_inputs),
         folder=lambda w: ancient(image_folder(runs[w.run]["data"])),
         classes=lambda w: datasets[runs[w.run]["data"]].get("classes", []),
+        listed=lambda w: image_list(runs[w.run]["data"]),
         resume=previous,
     output:
         "results/checkpoints/{run}/{epoch}.pt",

@@ -17,6 +17,7 @@ packed, left_out = pixels.pack(
     columns=snakemake.input.get("columns"),
     names=dataset.get("names"),
     images=dataset.get("images"),
+    listed=snakemake.input.get("listed"),
     skip=dataset.get("corrupt") == "skip",
     threads=snakemake.threads,
 )

@@ -9,10 +9,10 @@ from patchwork import adain, files, models, stylizing
 given, params, where = snakemake.input, snakemake.params, snakemake.wildcards
 model = models.place(models.build(params.model, given.weights), params.compute)
 encoder = adain.Encoder(model, params.stylizer["layers"])
-rows = stylizing.rows(where.dataset, given.contents, given.styles, images=params.images)
+listed = given.get("contents_list"), given.get("styles_list")
+rows = stylizing.rows(where.dataset, given.contents, given.styles, images=params.images, listed=listed)
 made = stylizing.stylize(
-    stylizing.shard(rows, int(where.shard), int(where.shards)),
-    params.store,
+    *(stylizing.shard(rows, int(where.shard), int(where.shards)), params.store),
     encoder,
     adain.decoder(encoder, given.decoder),
     given.contents,

@@ -17,6 +17,7 @@ training.train_stage(
     compute=params.compute,
     classes=given.get("classes"),
     images=params.data.get("images"),
+    listed=given.get("listed"),
     held_out=given.get("held_out") and packed.Packed(given.held_out, given.held_out_index),
     teacher=given.get("teacher") and partial(models.build, params.helpers["teacher"], given.teacher),
     initial=given.get("initial") and (models.load(given.initial)[0], given.initial),

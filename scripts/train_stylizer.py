@@ -13,8 +13,9 @@ encoder = adain.Encoder(model, entry["layers"])
 if given.get("decoder"):
     decoder = adain.decoder(encoder, given.decoder)
 else:
-    contents = [path for _, path in folders.listing(given.contents[0], params.images[0])]
-    sources = (given.contents[0], contents), (given.styles[0], folders.below(given.styles[0]))
+    contents = folders.listing(given.contents, params.images[0], given.get("contents_list"))
+    styles = folders.below(given.styles, given.get("styles_list"))
+    sources = (given.contents, [path for _, path in contents]), (given.styles, styles)
     how = params.pixels, snakemake.threads, keeper, params.origin
     decoder, metrics = stylizing.train(encoder, name, entry, *sources, *how)
 with files.whole(snakemake.output[0]) as path:

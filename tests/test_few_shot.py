@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
-from patchwork import episodes, few_shot, tables
+from patchwork import episodes, few_shot, tables, warehouse
 from patchwork.tokens import Tokens
+from test_warehouse import Study, learnt
 
 FIXED = {"data": "birds", "ways": 5, "shots": [1, 5], "queries": 15, "episodes": 120}
 VARIABLE = {"data": "birds", "ways": "variable", "episodes": 40}
@@ -175,3 +177,67 @@ def test_a_dataset_of_too_few_images_is_told(tmp_path):
         ValueError, match=r"few_shots\.birds: birds has 30 images of the class class0.*`queries` to 25"
     ):
         few_shot.few_shot("birds", FIXED | {"queries": 26}, stored(tmp_path), Data(), [0], tmp_path / "table")
+
+
+# ---- what the report makes of it ----
+
+
+def told(study, model, means, ways=(5, 5)):
+    """What a config asks for, with episodes of two seeds: float [seeds, episodes] each of two classifiers."""
+    rows = [
+        {"readout": "last", "classifier": classifier, "setting": "variable", "seed": seed, "episode": episode}
+        | {"ways": ways[episode % 2], "supports": 9, "queries": 50, "accuracy": accuracy}
+        for classifier, seeds in means.items()
+        for seed, accuracies in enumerate(seeds)
+        for episode, accuracy in enumerate(accuracies)
+    ]
+    return learnt(study, "few_shot", tables.FEW_SHOTS, rows, model)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """Accuracies, {model: {classifier: float [seeds, episodes]}}, and their mart; `cnn` is the reference."""
+    random, study = np.random.default_rng(0), Study(tmp_path_factory.mktemp("study"))
+    shared = random.uniform(0.3, 0.7, (2, 30))  # some episodes are harder than others
+    made = {
+        model: {name: shared + more + random.normal(0, 0.02, (2, 30)) for name in few_shot.CLASSIFIERS}
+        for model, more in [("vit", 0.1), ("cnn", 0)]
+    }
+    path = study.build(measures=[told(study, model, means, (5, 20)) for model, means in made.items()])
+    rows = warehouse.query(path, "FROM few_shot_scores").to_pylist()
+    return made, {(row["model"], row["classifier"]): row for row in rows}
+
+
+def test_means_and_intervals_are_over_the_episodes_of_all_seeds(scored):
+    made, found = scored
+    assert len(found) == 4
+    for (model, classifier), row in found.items():
+        values = made[model][classifier].ravel()
+        margin = norm.ppf(0.975) * values.std(ddof=1) / np.sqrt(60)
+        assert row["accuracy"] == pytest.approx(values.mean(), abs=1e-6)
+        assert (row["low"], row["high"]) == pytest.approx(
+            (values.mean() - margin, values.mean() + margin), abs=1e-6
+        )
+        assert (row["episodes"], row["seeds"], row["ways"]) == (60, 2, 12.5)
+        assert row["chance"] == pytest.approx((1 / 5 + 1 / 20) / 2)
+
+
+def test_models_are_compared_episode_by_episode(scored):
+    made, found = scored
+    for classifier in few_shot.CLASSIFIERS:
+        apart = (made["vit"][classifier] - made["cnn"][classifier]).ravel()
+        margin = norm.ppf(0.975) * apart.std(ddof=1) / np.sqrt(60)
+        row = found["vit", classifier]
+        ends = row["difference_low"], row["difference"], row["difference_high"]
+        expected = apart.mean() - margin, apart.mean(), apart.mean() + margin
+        assert ends == pytest.approx(expected, abs=1e-6)
+        assert ends[2] - ends[0] < (row["high"] - row["low"]) / 2
+        assert found["cnn", classifier]["difference"] is None
+
+
+def test_without_the_reference_nothing_is_compared(tmp_path):
+    study = Study(tmp_path)
+    path = study.build(measures=[told(study, "vit", {"centroid": [[0.5, 0.7]]})])
+    [row] = warehouse.query(path, "FROM few_shot_scores").to_pylist()
+    assert row["accuracy"] == pytest.approx(0.6) and row["difference"] is None
+    assert row["difference_low"] is None and row["difference_high"] is None

@@ -1,8 +1,13 @@
 """Image folders: which images, in which order, with which labels."""
 
-import pytest
+import re
 
-from patchwork import folders
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from patchwork import folders, pixels
 
 KNOWN = {"n01440764": 0, "n01443537": 1, "n02123045": 281, "n15075141": 999}  # tench ... toilet tissue
 
@@ -116,3 +121,61 @@ def test_links_that_lead_back_and_hidden_files_are_left_out(tmp_path):
 def test_a_list_of_classes_may_begin_with_a_byte_order_mark(tmp_path):
     (tmp_path / "classes.txt").write_text("cat\ndog\n", encoding="utf-8-sig")
     assert folders.class_order(["cat"], tmp_path / "classes.txt") == ["cat", "dog"]
+
+
+# ---- Lists of images. ----
+
+
+def photos(root):
+    return make(root, "ant/1.png", "ant/2.jpg", "bee/1.png", "bee/v1.2.png", "cat/1.png", "empty/readme.txt")
+
+
+def test_a_list_chooses_images_with_or_without_their_endings(tmp_path):
+    root, listed = photos(tmp_path / "photos"), tmp_path / "train.txt"
+    listed.write_text("bee/v1.2\r\n\n  ant/2.jpg \nbee/1.png\nbee/1\n", encoding="utf-8-sig")
+    chosen = [("ant", "ant/2.jpg"), ("bee", "bee/1.png"), ("bee", "bee/v1.2.png")]
+    assert (
+        folders.listing(root, listed=listed) == chosen
+    )  # and no word of the empty folder, which is not listed
+    assert folders.listing(root, 2, listed) == [chosen[0], chosen[1]]
+    assert folders.below(root, listed) == [path for _, path in chosen]
+
+
+def test_a_list_of_what_is_not_there_or_may_be_several_is_refused(tmp_path):
+    root, listed = photos(tmp_path / "photos"), tmp_path / "train.txt"
+    for line, says in (
+        ("ant/3.jpg", f"train.txt names 'ant/3.jpg', but {root} has no such image"),
+        ("empty/readme.txt", "train.txt names 'empty/readme.txt', but"),
+        ("\n", f"train.txt names no image: it should have the path of one, from {root}, in each line"),
+        ("dog/1", "train.txt names 'dog/1', which may be dog/1.jpg or dog/1.png: add the ending"),
+    ):
+        make(root, "dog/1.png", "dog/1.jpg")
+        listed.write_text(f"ant/1\n{line}\n" if line.strip() else line)
+        for read in (folders.listing, folders.below):
+            with pytest.raises(ValueError, match=re.escape(says)):
+                read(root, listed=listed)
+    listed.write_text("dog/1.jpg\n")
+    assert folders.listing(root, listed=listed) == [("dog", "dog/1.jpg")]
+
+
+def test_images_that_are_packed_are_those_of_the_list(tmp_path):
+    root, listed, columns = tmp_path / "photos", tmp_path / "train.txt", tmp_path / "columns.csv"
+    for number, path in enumerate(["ant/1.png", "ant/2.png", "bee/1.png", "cat/1.png"]):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(root / path)
+    listed.write_text("cat/1\nant/2\n")
+    columns.write_text("path,photographer\nant/2.png,Ada\nbee/1.png,Bo\n")  # of all images, listed or not
+    made = tmp_path / "images.npy", tmp_path / "images.parquet"
+    view = {"resize": 8, "crop": 8, "interpolation": "bilinear"}
+    assert pixels.pack(root, *made, view, columns=columns, listed=listed) == (2, 0)
+    index = pq.read_table(made[1]).to_pylist()
+    assert [(row["path"], row["label"], row["photographer"]) for row in index] == [
+        ("ant/2.png", 0, "Ada"),
+        ("cat/1.png", 1, None),
+    ]
+    assert np.load(made[0])[:, 0, 0, 0].tolist() == [1, 3]
+    columns.write_text("path,photographer\nbee/7.png,Ada\n")
+    with pytest.raises(
+        ValueError, match=r"columns\.csv tells of 'bee/7\.png' \(1 such\), which is no image of"
+    ):
+        pixels.pack(root, *made, view, columns=columns, listed=listed)

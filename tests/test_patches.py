@@ -294,6 +294,9 @@ def test_images_that_two_folders_share_are_found_through_links(tmp_path):
     assert settings.shared_image(first | {"images": 1}, second) is None  # which is x/1.png
     os.link(tmp_path / "a/x/1.png", tmp_path / "b/x/hard.png")
     assert settings.shared_image(first | {"images": 1}, second) == "x/1.png"
+    (tmp_path / "list.txt").write_text("x/2\ny/3\n")
+    assert settings.shared_image(first | {"list": str(tmp_path / "list.txt")}, second) == "y/3.png"
+    assert settings.shared_image(first, {"draw": "natural"}) is None
 
 
 def test_images_on_which_patches_are_crafted_and_evaluated_are_told_at_planning(tmp_path):

@@ -54,7 +54,7 @@ def photographs(tmp_path):
 
 
 def dataset(folder, void=VOID, threads=1, **told):
-    told = {"masks": folder / "SegmentationClass", "names": folder / "val.txt"} | told
+    told = {"masks": folder / "SegmentationClass", "listed": folder / "val.txt"} | told
     return masked.Masked(folder / "JPEGImages", void=void, threads=threads, **told)
 
 
@@ -579,7 +579,6 @@ def test_an_edited_mask_or_list_is_measured_anew(project):
             "there is no mask voc/SegmentationClass/c.png of the image voc/JPEGImages/c.jpg",
         ),
         (", masks: voc/SegmentationClass, list: voc/val.txt", "", "voc has none: give it `masks: FOLDER`"),
-        ("masks: voc/SegmentationClass, ", "", "'masks' is a dependency of 'list'"),
         (
             "measures: segmentation",
             "perturbations: clean",

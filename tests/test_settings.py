@@ -82,6 +82,48 @@ MISTAKES = {
         "reference: among the models of the studies, 'mime' is not known",
         ["mean 'mine'?", "there are deit, mine"],
     ),
+    "a transfer to an unknown dataset": (
+        "seeds: [0, 1]",
+        "transfers: {birds: {train: photos, test: photo}}\nseeds: [0, 1]",
+        "transfers.birds.test: 'photo' is not known",
+        ["mean 'photos'?"],
+    ),
+    "a transfer that is tested on what it learns from": (
+        "seeds: [0, 1]",
+        "transfers: {birds: {train: photos, test: photos}}\nseeds: [0, 1]",
+        "transfers.birds.train: photos has another part here already",
+        [],
+    ),
+    "a transfer that keeps all images for testing": (
+        "seeds: [0, 1]",
+        "transfers: {birds: {data: photos, test: 0.8}}\nseeds: [0, 1]",
+        "transfers.birds: `test` and `validation` leave no image to train on",
+        [],
+    ),
+    "a share out of range": (
+        "seeds: [0, 1]",
+        "transfers: {birds: {data: photos, test: 1.5}}\nseeds: [0, 1]",
+        "transfers.birds",
+        ["an entry of datasets, or a share between 0 and 1"],
+    ),
+    "a transfer of half a kind": (
+        "seeds: [0, 1]",
+        "transfers: {birds: {train: photos}}\nseeds: [0, 1]",
+        "transfers.birds",
+        ["`train` and `test` are entries of datasets, or `data` is one"],
+    ),
+    "shots that are drawn": (
+        "seeds: [0, 1]",
+        "few_shots: {birds: {data: photos, ways: variable, shots: [1]}}\nseeds: [0, 1]",
+        "few_shots.birds.shots: are drawn, too, where `ways` is variable",
+        [],
+    ),
+    "an episode of one class": (
+        "seeds: [0, 1]",
+        "few_shots: {birds: {data: photos, ways: 1}}\nseeds: [0, 1]",
+        "few_shots.birds.ways",
+        ["classes of an episode, or `variable`"],
+    ),
     "a grid finer than the pixels": (
         "crop: 32",
         "crop: 7",
@@ -471,6 +513,40 @@ def test_labels_are_told_in_one_way_and_by_names_of_own_files(tmp_path):
     assert "datasets.drawn.names: only the files of a `root`" in second
 
 
+FETCHED = "  signs: {fetch: GTSRB, split: train, root: data/signs, download: true}\npixels:"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("fetch: GTSRB", "fetch: GTSB", ["signs.fetch: 'GTSB' is not known, did you mean 'GTSRB'?", "DTD,"]),
+        ("split: train", "split: trian", ["signs.split: of GTSRB, 'trian' is not known", "'train'?"]),
+        ("split: train", "split: 2018", ["of GTSRB, '2018' is not known; there are test, train"]),
+        ("split: train, ", "", ["datasets.signs: ", "fetched images have `fetch`, `split` and `root`"]),
+        (", root: data/signs", "", ["datasets.signs: ", "fetched images have `fetch`, `split` and `root`"]),
+        ("fetch: GTSRB, split: train, ", "", ["signs.download: only what is fetched has it: `fetch: SET`"]),
+        ("fetch: GTSRB, ", "", ["signs.split: only what is fetched has it", "signs.download: only what is"]),
+        ("download: true", "download: maybe", ["signs.download: 'maybe' is not of type 'boolean'"]),
+        ("download: true", "draw: natural, images: 10, size: 32", ["datasets.signs: ", "generated ones"]),
+        ("download: true", "masks: data/masks", ["signs.masks: only a folder of your own has it"]),
+        ("download: true", "columns: a.csv", ["signs.columns: only a folder of your own has it"]),
+        ("download: true", "names: cue_conflict", ["signs.names: only the files of a `root` are named"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_of_fetching_is_named(tmp_path, old, new, says):
+    assert problems(tmp_path, ("pixels:", FETCHED)) == []
+    assert FETCHED.count(old) == 1
+    lines = problems(tmp_path, ("pixels:", FETCHED.replace(old, new)))
+    assert all(line.startswith("config.yaml, line 4: datasets.signs") for line in lines)
+    assert all(word in "\n".join(lines) for word in says)
+
+
+def test_only_files_of_a_root_are_listed(tmp_path):
+    assert problems(tmp_path, ("family: real}", "family: real, list: a.txt}")) == []
+    [line] = problems(tmp_path, ("size: 32}", "size: 32, list: a.txt}"))
+    assert "datasets.drawn: 'root' is a dependency of 'list'" in line
+
+
 def test_stylized_images_have_the_classes_of_their_contents():
     datasets = {"a": {"root": "x", "classes": "list.txt"}, "b": {"stylize": "a"}, "c": {"stylize": "b"}}
     assert entries.inherited(datasets["c"], datasets) == {"classes": "list.txt"}
@@ -602,7 +678,6 @@ def test_a_measure_that_compares_with_masks_needs_some(tmp_path, dataset, lacks)
 def test_where_masks_are_is_told_of_a_folder_of_images(tmp_path):
     for entry, says in [
         ("{draw: natural, images: 10, size: 32, masks: m}", "'root' is a dependency of 'masks'"),
-        ("{root: data/photos, list: val.txt}", "'masks' is a dependency of 'list'"),
         ("{root: data/photos, masks: m, void: 0}", "0 is less than the minimum of 1 (value of mask pixels"),
     ]:
         told = problems(tmp_path, ("pixels:", f"  seen: {entry}\npixels:"))

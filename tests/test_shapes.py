@@ -73,7 +73,7 @@ def test_the_index_lists_every_file(tmp_path):
     assert set(np.unique(mask)) == {0, 255}
 
 
-@pytest.mark.parametrize("shape", shapes.OUTLINES)
+@pytest.mark.parametrize("shape", shapes.OUTLINES | shapes.FURTHER_OUTLINES)
 def test_the_mask_is_where_the_texture_shows(shape):
     for index in range(5):
         seen = [
@@ -87,7 +87,7 @@ def test_the_mask_is_where_the_texture_shows(shape):
         assert (changed & ~near).sum() <= 0.03 * mask.sum()  # but for tips thinner than a pixel
 
 
-@pytest.mark.parametrize("shape", shapes.OUTLINES)
+@pytest.mark.parametrize("shape", shapes.OUTLINES | shapes.FURTHER_OUTLINES)
 def test_a_filled_outline_has_the_area_of_its_polygon(shape):
     for index in range(5):
         points = shapes.outline(shapes.generator("a", index), shape)
@@ -107,6 +107,38 @@ def test_textures_name_the_classes_where_they_decide(tmp_path):
     assert all(own[row["shape"]] != row["texture"] for row in rows)
 
 
+def test_further_outlines_have_every_texture(tmp_path):
+    assert len(shapes.FURTHER_OUTLINES) == 10 and not set(shapes.FURTHER_OUTLINES) & set(shapes.OUTLINES)
+    for workers in (1, 3):
+        shapes.draw(tmp_path / str(workers), "a", "outlines", 200, 32, workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "3")
+    rows = table(tmp_path / "1")
+    pairs = Counter((row["shape"], row["texture"]) for row in rows)
+    assert len(pairs) == 100 and set(pairs.values()) == {2}
+    assert {shape for shape, _ in pairs} == set(shapes.FURTHER_OUTLINES)
+    assert [*rows[0]] == ["path", "shape", "texture", "mask"]  # their textures stand for no class
+    assert all(row["path"].split("/")[0] == row["mask"].split("/")[1] == row["shape"] for row in rows)
+    listed = {f"images/{row['path']}" for row in rows} | {row["mask"] for row in rows} | {"index.csv"}
+    assert listed == set(contents(tmp_path / "1"))
+
+
+def test_the_nearest_mean_tells_further_outlines_apart():
+    """They differ by more than what turns, stretches, wobbles and places change."""
+    kinds = [*shapes.FURTHER_OUTLINES]
+
+    def masks(first, last):
+        for index in range(first, last):
+            points = shapes.outline(shapes.generator("a", index), kinds[index % 10])
+            low, high = points.min(0), points.max(0)
+            yield shapes.fill((points - low) / (high - low), 32).ravel()  # the frame around it alone
+
+    train, test = (np.stack([*masks(*span)]) for span in ((0, 1000), (1000, 1300)))
+    means = np.stack([train[label::10].mean(0) for label in range(10)])
+    nearest = ((test[:, None] - means) ** 2).sum(-1).argmin(1)
+    hits = nearest == np.arange(300) % 10
+    assert min(hits[label::10].mean() for label in range(10)) > 0.8
+
+
 def test_paintings_fill_the_frame_and_have_paths_alone(tmp_path):
     for workers in (1, 2):
         shapes.draw(tmp_path / str(workers), "paintings", "painting", 60, 32, workers)
@@ -121,5 +153,5 @@ def test_paintings_fill_the_frame_and_have_paths_alone(tmp_path):
 
 
 def test_an_unknown_kind_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="natural, conflict, texture, painting, not 'neutral'"):
+    with pytest.raises(ValueError, match="natural, conflict, texture, painting, outlines, not 'neutral'"):
         shapes.draw(tmp_path / "a", "a", "neutral", 10, 32)

@@ -1,5 +1,6 @@
 """Entries of a config: what they take from each other, and which must be made first."""
 
+from patchwork import sources
 from patchwork.catalogue import unknown
 
 # What a run must be told, by itself or by its recipe.
@@ -62,6 +63,26 @@ def stylizing_problems(config):
             yield ["stylizers", name, key], unknown(entry[key], places[key])
 
 
+def is_own(dataset):
+    """Whether the images of a dataset lie in a folder of the user's; the others are made here: fetched from
+    a set of torchvision's, drawn or stylized."""
+    return "root" in dataset and "fetch" not in dataset
+
+
+def fetch_problems(config):
+    """What is wrong with datasets that are fetched, as (keys, problem)."""
+    for name, entry in config["datasets"].items():
+        if "fetch" in entry:
+            found = [*sources.problems(entry)]
+            found += [
+                (key, "only a folder of your own has it") for key in ("columns", "masks") if key in entry
+            ]
+        else:
+            told = [key for key in ("split", "download") if key in entry]
+            found = [(key, "only what is fetched has it: `fetch: SET` is missing") for key in told]
+        yield from ((["datasets", name, key], problem) for key, problem in found)
+
+
 def label_problems(config):
     """What is wrong with how datasets tell the labels of their images, as (keys, problem)."""
     for name, entry in config["datasets"].items():
@@ -70,7 +91,7 @@ def label_problems(config):
                 ["datasets", name, "categories"],
                 "a dataset with `categories` has these for classes: leave out `classes`",
             )
-        if "names" in entry and "root" not in entry:
+        if "names" in entry and not is_own(entry):
             yield ["datasets", name, "names"], "only the files of a `root` are named by others"
 
 
@@ -85,6 +106,9 @@ def transfer_problems(config):
                     yield [kind, name, key], unknown(dataset, datasets)
                 elif dataset in [named[other] for other in named if other < key]:
                     yield [kind, name, key], f"{dataset} has another part here already"
+            for key in ("shots", "queries"):
+                if entry.get("ways") == "variable" and key in entry:
+                    yield [kind, name, key], "are drawn, too, where `ways` is variable: leave them out"
             if "data" in entry and entry.get("test", 0) + entry.get("validation", 0.2) >= 1:
                 yield [kind, name], "`test` and `validation` leave no image to train on"
 
@@ -100,7 +124,7 @@ def made_from(config, kind, name):
     """What an entry is made from, as (kind, name); "styles" are the images of a dataset, whatever classes."""
     entry = config["datasets" if kind == "styles" else kind][name]
     if kind == "styles":
-        return [] if "root" in entry else [("datasets", name)]
+        return [] if is_own(entry) else [("datasets", name)]
     keys = {
         "datasets": {"stylize": "datasets", "styles": "styles", "stylizer": "stylizers"},
         "stylizers": {"encoder": "models", "content": "datasets", "styles": "styles"},

@@ -29,7 +29,7 @@ from torch.nn.utils.rnn import pad_sequence
 from patchwork import episodes, files, jobs, probing, protocols, tables
 
 CLASSIFIERS = ["logistic", "centroid"]
-BATCH_VALUES = 1 << 22  # features of all images of the episodes that are decided at once
+BATCH_VALUES = 1 << 22  # features, and products of them, of the episodes that are decided at once
 TOLERANCE = 1e-6  # the largest derivative that counts as 0
 ABSENT = -1e9  # the score of a class that an episode does not have but others beside it do
 JITTER = 1e-10  # so that equal images have a Cholesky factor, too
@@ -103,7 +103,7 @@ def batches(drawn, width):
     """The numbers of Episodes that are decided at once, those of like sizes together: a list of lists."""
     order = sorted(range(len(drawn)), key=lambda number: (len(drawn[number].support), drawn[number].ways))
     images = max(len(episode.support) + len(episode.queries) for episode in drawn)
-    size = max(1, BATCH_VALUES // (images * width))
+    size = max(1, BATCH_VALUES // (images * (width + images)))
     return [order[first : first + size] for first in range(0, len(order), size)]
 
 

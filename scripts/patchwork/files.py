@@ -45,7 +45,7 @@ def alive(number):
 def flush(path):
     """Ask the disk to hold what was written, before its new name says that it does."""
     for file in path.rglob("*") if path.is_dir() else [path]:
-        if file.is_file():
+        if file.is_file() and not file.is_symlink():
             with open(file, "rb") as opened:
                 os.fsync(opened.fileno())
 

@@ -10,11 +10,12 @@ WORDNET_ID = re.compile(r"n\d{8}")
 OWN_COLUMNS = {"image", "label", "class_name", "problem"}  # of the index of packed images
 
 
-def listing(root, images=None):
+def listing(root, images=None, listed=None):
     """The images of an image folder as (class folder, path relative to root), in order of path.
 
-    images: keep only so many, spread evenly over the list (and so over the classes).
-    Raises FileNotFoundError or ValueError that names the folder and what would be right.
+    images: keep only so many, spread evenly over the list (and so over the classes). listed: a text file of
+    the images to take (`named`), such as a split; class folders without any of them are then as if not there.
+    Raises FileNotFoundError or ValueError that names the folder, or the list, and what would be right.
     """
     root = Path(root)
     if not root.is_dir():
@@ -25,12 +26,15 @@ def listing(root, images=None):
     found = []
     for folder in classes:
         inside = sorted(os.path.relpath(path, root).replace(os.sep, "/") for path in images_below(folder))
-        if not inside:
+        if not inside and not listed:
             raise ValueError(
                 f"the class folder {folder} has no images in it: add some ({', '.join(sorted(EXTENSIONS))}) "
                 "or remove it"
             )
         found += [(folder.name, path) for path in inside]
+    if listed:
+        taken = set(named([path for _, path in found], listed, root))
+        found = [(name, path) for name, path in found if path in taken]
     return thinned(found, images)
 
 
@@ -41,34 +45,34 @@ def thinned(found, images=None):
     return found
 
 
-def below(folder):
+def below(folder, listed=None):
     """All images in a folder and the folders in it, whatever classes: paths relative to it, in order.
 
-    Raises FileNotFoundError or ValueError that names the folder if there are none.
+    listed: a text file of the images to take (`named`).
+    Raises FileNotFoundError or ValueError that names the folder if there are none, or the list.
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {folder}: it should hold images")
     found = sorted(os.path.relpath(path, folder).replace(os.sep, "/") for path in images_below(folder))
     if not found:
         raise ValueError(f"{folder} has no images in it: add some ({', '.join(sorted(EXTENSIONS))})")
-    return found
+    return named(found, listed, folder) if listed else found
 
 
-def masked(root, masks=None, names=None, columns=None, images=None):
+def masked(root, masks=None, listed=None, columns=None, images=None):
     """The images of a folder, of whatever classes, that have a mask: (path relative to root, file of the
     mask), in order of path.
 
-    masks: a folder of masks, each of the path of its image but .png; every image needs one. names: a text
-    file of those that do: a path without ending in each line. columns: without `masks`, a CSV (read_columns)
-    whose column `mask` tells where they are, from its own folder. images: keep only so many, spread evenly.
+    masks: a folder of masks, each of the path of its image but .png; every image needs one. listed: a text
+    file of the images to take (`named`). columns: without `masks`, a CSV (read_columns) whose column `mask`
+    tells where they are, from its own folder. images: keep only so many, spread evenly.
     Raises FileNotFoundError or ValueError that names the file at fault.
     """
-    found = below(root)
+    found = below(root, listed)
     if masks:
         if not os.path.isdir(masks):
             raise FileNotFoundError(f"there is no folder {masks}: it should hold a mask (.png) of each image")
-        listed = named(found, names, root) if names else found
-        pairs = [(path, Path(masks, path).with_suffix(".png")) for path in listed]
+        pairs = [(path, Path(masks, path).with_suffix(".png")) for path in found]
     else:
         told = {path: row["mask"] for path, row in read_columns(columns).items() if row.get("mask")}
         pairs = [(path, Path(columns or "").parent / told[path]) for path in found if path in told]
@@ -77,21 +81,31 @@ def masked(root, masks=None, names=None, columns=None, images=None):
             raise ValueError(f"{root} has no masks: {told_by} should name them in a column `mask`")
     for path, mask in pairs:
         if not mask.is_file():
-            advice = "" if names or not masks else "; `list: FILE` would name the images that have one"
+            advice = "" if listed or not masks else "; `list: FILE` would name the images that have one"
             raise FileNotFoundError(f"there is no mask {mask} of the image {Path(root, path)}{advice}")
     return thinned(pairs, images)
 
 
-def named(found, names, root):
-    """Those of the paths `found` that the text file `names` lists, without their endings."""
-    known = {os.path.splitext(path)[0]: path for path in found}
-    lines = dict.fromkeys(line.strip() for line in read_list(names) if line.strip())
+def named(found, listed, root):
+    """Those of the paths `found`, relative to root, that the text file `listed` names, in order: a path in
+    each line, with or without its ending.
+
+    Raises ValueError naming a line that stands for no image, or for several.
+    """
+    known = {}
+    for path in found:
+        known.setdefault(os.path.splitext(path)[0], []).append(path)
+    known |= {path: [path] for path in found}
+    lines = {line.strip() for line in read_list(listed)} - {""}
     if not lines:
-        raise ValueError(f"{names} names no image: it should have a name in each line, without its ending")
-    for line in lines:
-        if line not in known:
-            raise ValueError(f"{names} names {line!r}, but {root} has no such image (.jpg, .png ...)")
-    return sorted(known[line] for line in lines)
+        raise ValueError(
+            f"{listed} names no image: it should have the path of one, from {root}, in each line"
+        )
+    for line in sorted(lines - known.keys()):
+        raise ValueError(f"{listed} names {line!r}, but {root} has no such image (.jpg, .png ...)")
+    for line in sorted(line for line in lines if len(known[line]) > 1):
+        raise ValueError(f"{listed} names {line!r}, which may be {' or '.join(known[line])}: add the ending")
+    return sorted({known[line][0] for line in lines})
 
 
 def images_below(folder):

@@ -16,7 +16,7 @@ class Masked:
     (height and width in pixels, int64 [N, 2]), in order of their aspect, so that neighbours can share a
     batch.
 
-    root, masks, names, columns, images: of folders.masked. void: the value of mask pixels that tell
+    root, masks, listed, columns, images: of folders.masked. void: the value of mask pixels that tell
     nothing, or None. threads: that decode.
     Raises ValueError or FileNotFoundError naming the file at fault.
     """

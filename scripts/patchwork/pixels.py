@@ -59,6 +59,7 @@ def pack(
     columns=None,
     names=None,
     images=None,
+    listed=None,
     skip=False,
     threads=1,
 ):
@@ -71,15 +72,17 @@ def pack(
 
     pixels: {resize, crop, interpolation}. classes, categories: files (folders.class_order). columns: a
     CSV (folders.read_columns). names: "cue_conflict" if the names of files tell a texture_class
-    (folders.texture_class). skip: leave corrupt files out instead of stopping.
+    (folders.texture_class). images, listed: of folders.listing; columns may also tell of images that are not
+    listed. skip: leave corrupt files out instead of stopping.
     Raises ValueError naming the file or folder at fault.
     """
-    found = folders.listing(root, images)
-    everything = folders.listing(root)
+    everything = folders.listing(root, listed=listed)
+    found = folders.thinned(everything, images)
     order = folders.class_order([name for name, _ in everything], classes, categories)
     labels = {name: label for label, name in enumerate(order)}
     extra = folders.read_columns(columns)
-    if lost := set(extra) - {path for _, path in everything}:
+    there = folders.below(root) if listed and extra else [path for _, path in everything]
+    if lost := set(extra).difference(there):
         raise ValueError(f"{columns} tells of {min(lost)!r} ({len(lost)} such), which is no image of {root}")
     if names == "cue_conflict":
         if any("texture_class" in row for row in extra.values()):

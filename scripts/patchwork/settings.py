@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from patchwork import entries, folders
+from patchwork import entries, folders, sources
 from patchwork.catalogue import pick, suggest, unknown
 from patchwork.urls import is_url
 
@@ -113,10 +113,11 @@ def name_problems(config, lines, perturbations, measures, recipes):
             problems.append(f"{lines.of(keys)}: {error}")
             return []
 
-    asked_models = set()
+    asked_models, deciding, studied = set(), set(), set()
     for name, study in config["studies"].items():
         evaluated_on = look_up(["studies", name, "datasets"], study.get("datasets", []), datasets)
         looked_at = look_up(["studies", name, "models"], study["models"], models)
+        studied |= set(looked_at)
         measured = look_up(["studies", name, "measures"], study.get("measures", []), measures)
         for kind in ("transfers", "few_shots"):
             look_up(["studies", name, kind], study.get(kind, []), config.get(kind, {}))
@@ -126,6 +127,8 @@ def name_problems(config, lines, perturbations, measures, recipes):
                     f"{lines.of(['studies', name, 'datasets'])}: {each} compares with true masks, and "
                     f"{dataset} has none: give it `masks: FOLDER`, or a column `mask` in its `columns`"
                 )
+        if any("labels" in measures[each].get("needs", []) for each in measured):
+            deciding |= set(looked_at)
         if "perturbations" not in study:
             continue
         asked_models |= set(looked_at)
@@ -161,17 +164,18 @@ def name_problems(config, lines, perturbations, measures, recipes):
             )
     known_recipes = recipes | config.get("recipes", {})
     found = [*entries.run_problems(config, known_recipes), *entries.stylizing_problems(config)]
-    found += [*entries.label_problems(config), *entries.transfer_problems(config)]
+    found += [*entries.fetch_problems(config), *entries.label_problems(config)]
+    found += entries.transfer_problems(config)
     problems += [f"{lines.of(keys)}: {problem}" for keys, problem in found]
-    for name in sorted(asked_models):
+    for name in sorted(asked_models | deciding):
         run = runs.get(models[name].get("run"), {})
         if "dino" in entries.resolve(run, known_recipes):
             problems.append(
                 f"{lines.of(['models', name])}: has learnt without labels and decides nothing: name it under "
-                "`saliency`, not in a study of perturbations"
+                "`saliency`, not in a study of perturbations or of a measure of its decisions"
             )
-    if "reference" in config and config["reference"] not in asked_models:
-        among = unknown(config["reference"], asked_models)
+    if "reference" in config and config["reference"] not in studied:
+        among = unknown(config["reference"], studied)
         problems.append(f"{lines.of(['reference'])}: among the models of the studies, {among}")
     if crafted_on not in {*datasets, None}:
         problems.append(f"{lines.of(['patches', 'data'])}: {unknown(crafted_on, datasets)}")
@@ -330,10 +334,15 @@ def asked_readouts(config, kind):
 
 
 def shared_image(first, second):
-    """The path of an image that two datasets {root, images} share, whatever links lead there, or None."""
+    """An image that two datasets share, or None: its path in folders {root, images, list}, whatever links
+    lead there; of two that are fetched, what the config tells, in words. Others are made apart."""
+    if "fetch" in first and "fetch" in second:
+        return sources.shared(first, second)
+    if not entries.is_own(first) or not entries.is_own(second):
+        return None
 
     def chosen(entry):
-        for _, path in folders.listing(entry["root"], entry.get("images")):
+        for _, path in folders.listing(entry["root"], entry.get("images"), entry.get("list")):
             status = os.stat(Path(entry["root"], path))
             yield (status.st_dev, status.st_ino), path
 

@@ -3,7 +3,8 @@
 Shape and texture are known for every image, and so is the true mask of the object. They agree ("natural")
 or disagree ("conflict"), as in Geirhos et al., "ImageNet-trained CNNs are biased towards texture" (ICLR
 2019), whose cue-conflict files are named `<shape>N-<texture>M.png` as they are here. Paintings are textures
-from edge to edge, without any outline: what a stylizer takes styles from.
+from edge to edge, without any outline: what a stylizer takes styles from. "outlines" are ten further
+outlines, which no network that has learnt from the others has seen.
 """
 
 import csv
@@ -79,11 +80,54 @@ OUTLINES = {
 }
 
 
+def bolt_corners():
+    return [(0.45, -1), (-0.75, 0.15), (-0.1, 0.15), (-0.45, 1), (0.75, -0.3), (0.1, -0.3)]
+
+
+def drop_points():
+    t = np.linspace(0, 2 * np.pi, 96, endpoint=False)
+    return np.stack([0.75 * np.sin(t) * np.sin(t / 2) ** 1.5, -np.cos(t)], 1)
+
+
+def flower_points():
+    t = np.linspace(0, 2 * np.pi, 144, endpoint=False)
+    return np.stack([np.sin(t), -np.cos(t)], 1) * (0.65 + 0.35 * np.cos(5 * t))[:, None]
+
+
+def spiral_points():
+    """A band of one and a half turns that grows outwards."""
+    t = np.linspace(0, 3 * np.pi, 96)
+    inner, outer = (np.stack([np.cos(t), np.sin(t)], 1) * r[:, None] for r in (0.07 * t, 0.07 * t + 0.3))
+    return np.concatenate([inner, outer[::-1]])
+
+
+def fish_points():
+    body = arc(-2.6, 2.6) * (0.75, 0.5) + (0.25, 0)
+    return np.concatenate([body, edges([body[-1], (-1, 0.55), (-0.75, 0), (-1, -0.55)])[12:]])
+
+
+# What `outlines` are drawn of: none looks like another, turned, stretched and wobbled as they are.
+FURTHER_OUTLINES = {
+    "bolt": edges(bolt_corners()),
+    "drop": drop_points(),
+    "ell": edges([(-0.7, -1), (-0.1, -1), (-0.1, 0.4), (0.8, 0.4), (0.8, 1), (-0.7, 1)]),
+    "fish": fish_points(),
+    "flower": flower_points(),
+    "horseshoe": np.concatenate([arc(-0.9, np.pi + 0.9), arc(np.pi + 0.9, -0.9, radius=0.5)]),
+    "house": edges([(0, -1), (1, -0.2), (0.7, -0.2), (0.7, 0.9), (-0.7, 0.9), (-0.7, -0.2), (-1, -0.2)]),
+    "spiral": spiral_points(),
+    "tee": edges(
+        [(-1, -0.9), (1, -0.9), (1, -0.3), (0.3, -0.3), (0.3, 1), (-0.3, 1), (-0.3, -0.3), (-1, -0.3)]
+    ),
+    "wedge": np.concatenate([arc(0.7, 2 * np.pi - 0.7), [(0.0, 0.0)]]),
+}
+
+
 def outline(random, shape):
     """A shape of random size, turn, stretch, wobble and place: float [points, 2] in [0, 1] x [0, 1]."""
     stretch = random.uniform(0.8, 1.25)
     angle, wobble = random.uniform(-TURN, TURN), random.uniform(0, 2 * np.pi)
-    points = OUTLINES[shape] * (stretch, 1 / stretch)
+    points = (OUTLINES | FURTHER_OUTLINES)[shape] * (stretch, 1 / stretch)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     points = points @ turn
     points = points + random.uniform(0.02, 0.06) * np.sin(random.uniform(3, 6) * points[:, ::-1] + wobble)
@@ -246,6 +290,7 @@ KINDS = {
     "conflict": OUTLINES,
     "texture": TEXTURES,
     "painting": ["painting"],
+    "outlines": FURTHER_OUTLINES,
 }  # and classes
 
 
@@ -253,13 +298,15 @@ def cues(kind, index):
     """The shape, the texture, the class folder and the file name of an image.
 
     Shapes take turns, so every class has as many images as any other, give or take one. In "conflict" and
-    "texture" the texture runs ahead of the shape by 1 to 9 in turn, so all 90 pairs take turns as well.
+    "texture" the texture runs ahead of the shape by 1 to 9 in turn, so all 90 pairs take turns as well; in
+    "outlines" by 0 to 9, so all 100 pairs do.
     """
-    shapes, textures = list(OUTLINES), list(TEXTURES)
+    shapes, textures = list(FURTHER_OUTLINES if kind == "outlines" else OUTLINES), list(TEXTURES)
     turn, k = divmod(index, len(shapes))
     if kind == "natural":
         return shapes[k], textures[k], shapes[k], f"{index:05d}.png"
-    texture = textures[(k + 1 + turn % (len(textures) - 1)) % len(textures)]
+    ahead = turn if kind == "outlines" else 1 + turn % (len(textures) - 1)
+    texture = textures[(k + ahead) % len(textures)]
     file = f"{shapes[k]}{turn + 1}-{texture}{turn + 1}.png"
     return shapes[k], texture, texture if kind == "texture" else shapes[k], file
 
@@ -303,7 +350,9 @@ def draw(folder, name, kind, images, size, workers=1):
 
     kind: "natural", where outline k always carries texture k so that both tell the class, which is named by
     the outline; "conflict", where they disagree; "texture", where they disagree and the class is the texture;
-    "painting", all of one class, whose index has paths alone and whose folder masks/ is empty. name: the data
+    "outlines", of FURTHER_OUTLINES, whose textures stand for none of them, so that the index has no
+    texture_class; "painting", all of one class, whose index has paths alone and whose folder masks/ is empty.
+    name: the data
     set's; each image is a function of (name, its number), so any number of workers draws the same bytes,
     and sets of different names never share an image.
     """
@@ -329,7 +378,8 @@ def draw(folder, name, kind, images, size, workers=1):
             writer.writerows([["path"], *([f"painting/{index:05d}.png"] for index in range(images))])
             return
         stands_for = dict(zip(TEXTURES, OUTLINES, strict=True))
-        writer.writerow(["path", "shape", "texture", "texture_class", "mask"])
+        further = kind == "outlines"
+        writer.writerow(["path", "shape", "texture", *([] if further else ["texture_class"]), "mask"])
         for shape, texture, label, file in (cues(kind, index) for index in range(images)):
-            told = [shape, texture, stands_for[texture]]
+            told = [shape, texture, *([] if further else [stands_for[texture]])]
             writer.writerow([f"{label}/{file}", *told, f"masks/{label}/{file}"])

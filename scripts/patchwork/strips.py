@@ -92,14 +92,11 @@ class Strip(View):
         with self.inside(batch, level, seed, self.model):
             logits = self.decide(seen)
         labels = batch.labels[:, None]
-        true = logits.gather(1, labels)
         lost = torch.zeros(1, device=self.device) if dropped is None else dropped.float().mean((1, 2, 3))
-        earlier = torch.arange(logits.shape[1], device=self.device) < labels
-        above = (logits > true) | ((logits == true) & earlier)  # ties go to the lower class, as in argmax
         pred, probability = logits.argmax(1, keepdim=True), logits.softmax(1)
         columns = [
             pred[:, 0],
-            above.sum(1),
+            models.ranks(logits, batch.labels),
             probability.gather(1, labels)[:, 0],
             probability.gather(1, pred)[:, 0],
             lost,

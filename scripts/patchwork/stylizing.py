@@ -81,15 +81,16 @@ def drawn(pictures, paths, name, kind, entry, first):
         yield pictures.batch(now)
 
 
-def rows(name, contents, styles, columns=None, images=None):
+def rows(name, contents, styles, columns=None, images=None, listed=(None, None)):
     """What a stylized set is made of, a dict for each image: {path, content, style, ...}.
 
     name: the set's. contents: an image folder, of which `images` are taken (folders.listing). styles: a
     folder (folders.below). columns: the CSV of the contents (folders.read_columns); what it tells stays.
+    listed: text files of the contents and of the styles to take (folders.named), if not all of them.
     Raises ValueError if two images would have the same name as PNG.
     """
-    found = [path for _, path in folders.listing(contents, images)]
-    files, more = folders.below(styles), folders.read_columns(columns)
+    found = [path for _, path in folders.listing(contents, images, listed[0])]
+    files, more = folders.below(styles, listed[1]), folders.read_columns(columns)
     keys = torch.tensor([noise.key(0, name, path, "style") for path in found])
     drawn = (noise.uniform(keys, 1)[:, 0] * len(files)).long().tolist()
     taken, listed = {}, []

@@ -79,6 +79,7 @@ class Training:
         compute,
         classes=None,
         images=None,
+        listed=None,
         origin="",
         held_out=None,
         teacher=None,
@@ -88,7 +89,8 @@ class Training:
         self.name, self.recipe, self.origin, self.held_out = name, recipe, origin, held_out
         self.dtype, self.device = getattr(torch, compute["dtype"]), models.device(compute)
         self.at_once = compute.get("training_images")
-        self.classes = folders.class_order([label for label, _ in folders.listing(folder)], classes)
+        everything = folders.listing(folder, listed=listed)
+        self.classes = folders.class_order([label for label, _ in everything], classes)
         if held_out and held_out.classes != self.classes:
             raise ValueError(
                 f"run {name} learns the classes {', '.join(self.classes[:4])}, ..., its held-out images have "
@@ -110,7 +112,7 @@ class Training:
             begin_from(self.net, *initial)
         self.model = models.Model(self.net, entry.get("size") and (entry["size"], entry["size"]))
         models.place(self.model, compute)
-        rows = folders.listing(folder, images)
+        rows = folders.thinned(everything, images)
         self.order = loader.Order(
             name, len(rows), recipe["batch_images"], recipe.get("repeats", 1), rank(), processes()
         )

@@ -25,7 +25,7 @@ def refuses(model):
     except ValueError as error:
         return str(error)
     if net.global_pool != "token":
-        return f"{type(net).__name__} decides by all of its tokens (pooling: {net.global_pool})"
+        return f"{type(net).__name__} decides by other tokens than the class token"
     return None
 
 

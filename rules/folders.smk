@@ -1,0 +1,43 @@
+"""Image folders: where they are, what is taken of them and what decides it. No rules here."""
+
+
+def image_folder(dataset):
+    """A folder of images per class: the user's, or one that is fetched, drawn or stylized here."""
+    entry = datasets[dataset]
+    return entry["root"] if entries.is_own(entry) else f"results/folders/{dataset}/images"
+
+
+def image_columns(dataset):
+    """A CSV with further columns of the index, if there is one."""
+    entry = datasets[dataset]
+    return entry.get("columns", []) if entries.is_own(entry) else f"results/folders/{dataset}/index.csv"
+
+
+def image_list(dataset):
+    """The text file that names what is taken of the user's folder, if that is not all of it."""
+    return datasets[dataset].get("list", []) if entries.is_own(datasets[dataset]) else []
+
+
+@cache
+def folder_origin(dataset):
+    entry = datasets[dataset]
+    if "draw" in entry:
+        return digest([dataset, facts(entry), program("draw_images.py")])
+    if "stylize" in entry:
+        return stylized_origin(dataset)
+    lists = [entry.get("classes", ""), entry.get("columns", ""), categories_file(dataset) or ""]
+    lists += [entry["list"]] if "fetch" in entry and "list" in entry else []
+    told = [Path(file).read_bytes().hex() for file in lists if os.path.isfile(file)]
+    if "fetch" in entry:  # the files in its root are taken to stay as they were published
+        return digest([dataset, facts(entry), told, program("fetch_images.py")])
+    try:
+        return digest([folders.listing(entry["root"], listed=entry.get("list")), told])
+    except (ValueError, OSError) as error:
+        raise WorkflowError(f"datasets.{dataset}.root: {error}")
+
+
+@cache
+def images_origin(dataset):
+    return digest(
+        [folder_origin(dataset), facts(datasets[dataset]), config["pixels"], program("pack_images.py")]
+    )
