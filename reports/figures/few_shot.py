@@ -2,8 +2,8 @@
 
 An episode draws some classes and, of each, a few images to learn from and others to decide; all models see
 the same episodes. To the right, the share of right decisions, as a mean over episodes. A row is a readout and
-a classifier. Read is the class token of the last block, or of the last four side by side (of a network without
-class token what its head sees, and the means over places of its stages), normalised to length 1; the
+a classifier. Read is the class token of the last block, or of the last four side by side (of a network
+without class token what its head sees, and the means over places of its stages), normalised to length 1; the
 classifier is logistic regression, or takes the class with the nearest mean. A colour is a model, a panel a
 dataset and a setting: so many classes (ways), and images of each to learn from (shots), or, where these are
 variable, as Meta-Dataset draws them, but without its hierarchies of classes. The dashed line is chance.
