@@ -30,6 +30,7 @@ benchmark: .venv/test
 	$(VENV)/python tests/benchmark_corruptions.py
 	$(VENV)/python tests/benchmark_training.py
 	$(VENV)/python tests/benchmark_information_loss.py
+	$(VENV)/python tests/benchmark_few_shot.py
 	$(VENV)/python tests/benchmark_tokens.py
 	$(VENV)/python tests/benchmark_probing.py
 

@@ -22,19 +22,28 @@ def transfer_shares(transfer):
     return {part: entry[part] for part in ("test", "validation") if not isinstance(entry[part], str)}
 
 
+# What is read of the features of a dataset.
+READ = {
+    "tokens": TOKENS,
+    "facts": "results/tokens/{dataset}/{model}.json",
+    "images": "results/images/{dataset}.npy",
+    "index": "results/images/{dataset}.parquet",
+}
+
+
 def probe_inputs(where):
     """The tokens, images and index of each dataset of a transfer, in the order of `transfer_datasets`."""
-    patterns = {
-        "tokens": TOKENS,
-        "facts": "results/tokens/{dataset}/{model}.json",
-        "images": "results/images/{dataset}.npy",
-        "index": "results/images/{dataset}.parquet",
-    }
     named = transfer_datasets(where.transfer).values()
     return {
         kind: [pattern.format(dataset=dataset, model=where.model) for dataset in named]
-        for kind, pattern in patterns.items()
+        for kind, pattern in READ.items()
     }
+
+
+def few_shot_inputs(where):
+    """The same of the one dataset that episodes are drawn from."""
+    dataset = few_shots[where.few_shot]["data"]
+    return {kind: pattern.format(dataset=dataset, model=where.model) for kind, pattern in READ.items()}
 
 
 asked_tokens = [  # each once: what several readouts read

@@ -89,6 +89,17 @@ MEASURED = {
         "images": [2] * 5,
         "correct": [[True, False], [True, True], [True, True], [False, False], [False, True]],
     },
+    "few_shot": {
+        "readout": ["last", "last", "last4", "last4"],
+        "classifier": ["logistic"] * 2 + ["centroid"] * 2,
+        "setting": ["5-way 1-shot"] * 4,
+        "seed": [0] * 4,
+        "episode": [0, 1] * 2,
+        "ways": [5] * 4,
+        "supports": [5] * 4,
+        "queries": [75] * 4,
+        "accuracy": [0.5, 0.6, 0.4, 0.8],
+    },
 }
 LEARNT = {"probe": tables.PROBES, "few_shot": tables.FEW_SHOTS}
 WORDS = {
@@ -114,6 +125,13 @@ WORDS = {
         "attention",
         "random",
         "mean Jaccard index",
+    ),
+    "few_shot": (
+        "shapes: 2 episodes of each setting, 1 seed",
+        "vit",
+        "shapes · 5-way 1-shot",
+        "last 4 blocks · nearest centroid",
+        "accuracy",
     ),
     "transfer": ("shapes: 2 test images, learnt from 2,000", "vit", "last block", "all blocks + patch means"),
     "transfer_blocks": ("shapes: 2 images", "vit", "chance", "class token", "block or stage"),
