@@ -9,7 +9,6 @@ WITH
     )
 SELECT
     dataset, model, place, block,
-    block = max(block) OVER (PARTITION BY dataset, model) AS decides,
     top1,
     wilson_low(top1, of_blocks.images) AS low,
     wilson_high(top1, of_blocks.images) AS high,
