@@ -65,10 +65,8 @@ def main():
     random = np.random.default_rng(0)
     (x, y), (test, true) = (overlapping(images, random) for images in (IMAGES, TEST_IMAGES))
     train = Features(x, y)
-    print(
-        f"{IMAGES:,} images, {WIDTH} features, {CLASSES} classes, two threads. Each fit begins where that of"
-    )
-    print("the stronger penalty has ended; scikit-learn's with our tolerance, and with its own.\n")
+    print(f"{IMAGES:,} images, {WIDTH} features, {CLASSES} classes, two threads. Each fit begins where that")
+    print("of the stronger penalty has ended; scikit-learn's with our tolerance, and with its own.\n")
     print("| penalty | ours, s | sklearn, s | its own, s | top-1 | sklearn | its own | decided as sklearn |")
     print("|---|---|---|---|---|---|---|---|")
     layer = torch.zeros(WIDTH, CLASSES), torch.zeros(CLASSES)
@@ -82,10 +80,9 @@ def main():
         decided = (test @ layer[0].numpy() + layer[1].numpy()).argmax(1)
         equal = (decided == same.predict(test)).mean()
         reached = [(decided == true).mean(), same.score(test, true), default.score(test, true)]
-        times = " | ".join(f"{seconds:.2f}" for seconds in (taken, others, own))
-        print(
-            f"| {penalty:g} | {times} | {' | '.join(f'{x:.3f}' for x in reached)} | {equal:.4f} |", flush=True
-        )
+        row = [f"{penalty:g}", *(f"{seconds:.2f}" for seconds in (taken, others, own))]
+        row += [*(f"{share:.3f}" for share in reached), f"{equal:.4f}"]
+        print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -352,6 +352,14 @@ def test_batch_statistics_hide_what_all_images_of_a_batch_share(pictures):
     assert spread(alone) < 0.5 * spread(together)
 
 
+def test_batch_statistics_that_are_no_numbers_name_an_image(pictures):
+    model = resnet()
+    next(model.net.parameters()).data.fill_(float("nan"))
+    part = probing.Part(None, pictures, np.arange(26), torch.from_numpy(pictures.labels))
+    with pytest.raises(ValueError, match=r"test_resnet gives NaN .* 2 images of which 0/3\.png is the first"):
+        probing.features_by_batch(model, [part], [np.array([3, 5])], COMPUTE)
+
+
 def test_all_protocols_in_a_table(pictures, tmp_path):
     """Of a CNN with batch normalisation, with corrupt images left out, split by shares."""
     array = noisy(pictures.labels, 16)

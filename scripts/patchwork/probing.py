@@ -42,8 +42,9 @@ from patchwork.tokens import Tokens
 
 # From strong to weak, each fit starting from the one before; of equally good ones the stronger is chosen.
 PENALTIES = [10, 1, 0.1, 1e-2, 1e-3, 1e-4, 1e-5]
-# The largest derivative that counts as 0; scikit-learn's 1e-4 ends far from the minimum of weak penalties.
-# float32 comes there in as many steps as float64 and in half of the time, if losses are summed in float64.
+# The largest derivative that counts as 0; scikit-learn's 1e-4 ends far from the minimum of weak penalties. A
+# fit also ends where a step changes the objective by less than 1e-9, torch's own tolerance. float32 is there
+# in as many steps as float64 and in half of the time, if losses are summed in float64.
 TOLERANCE = 3e-6
 MOST_PASSES = 1000  # over all images, for one penalty
 HISTORY = 10  # steps that L-BFGS remembers, as in scipy: each is as large as all weights
@@ -73,20 +74,18 @@ class Part:
         chosen: of `rows`, as numpy takes them. Raises ValueError naming the images that have NaN or infinity.
         """
         rows = self.rows[chosen]
-        return self.finite(torch.from_numpy(self.tokens.features(places, rows)), rows)
-
-    def pixels(self, chosen):
-        """Some of the images: float32 [n, 3, H, W] in [0, 1]."""
-        images = np.load(self.data.array_path, mmap_mode="r")[self.rows[chosen]]
-        return torch.from_numpy(images).float().div_(255)
-
-    def finite(self, values, rows):
-        strange = rows[~values.isfinite().all(1).cpu().numpy()]
+        values = torch.from_numpy(self.tokens.features(places, rows))
+        strange = rows[~values.isfinite().all(1).numpy()]
         if len(strange):
             named = ", ".join(self.data.paths[row] for row in strange[:4])
             more = f" and {len(strange) - 4} more" if len(strange) > 4 else ""
             raise ValueError(f"features of {named}{more} are NaN or infinite")
         return values
+
+    def pixels(self, chosen):
+        """Some of the images: float32 [n, 3, H, W] in [0, 1]."""
+        images = np.load(self.data.array_path, mmap_mode="r")[self.rows[chosen]]
+        return torch.from_numpy(images).float().div_(255)
 
 
 def divide(sets, transfer, shares):
@@ -315,15 +314,18 @@ def by_batch(model):
 @torch.inference_mode()
 def features_by_batch(model, learning, rows, compute):
     """What the head of a model sees of `rows` (a list of numpy arrays, one per batch) of Parts one after
-    another: float32 [N, width]. A batch is not halved when memory ends, as each decides its features."""
+    another: float32 [N, width]. A batch is not halved when memory ends, as it decides the features of all.
+    Raises ValueError naming an image of a batch in which they are NaN or infinite."""
     device, dtype, model, found = model.mean.device, getattr(torch, compute["dtype"]), by_batch(model), []
+    paths = [part.data.paths[row] for part in learning for row in part.rows]
     for some in jobs.progress(rows, unit="batch", desc="batch statistics"):
         pixels = gathered(learning, Part.pixels, some).to(device)
         with models.autocast(device, dtype):
             features = model.features(pixels).float()
         if not features.isfinite().all():
             raise ValueError(
-                f"{model.origin['timm']} gives NaN or infinite features by the statistics of a batch"
+                f"{model.origin['timm']} gives NaN or infinite features by the statistics of the "
+                f"{len(some)} images of which {paths[some[0]]} is the first, computing in {dtype}"
             )
         found.append(features)
     return torch.cat(found)
