@@ -1,6 +1,9 @@
 """What is told before any job runs, not by the first job that stumbles over it. No rules here."""
 
+from collections import Counter
 from itertools import combinations, product
+
+from patchwork import protocols
 
 
 def missing_files():
@@ -43,6 +46,32 @@ def shared_images():
             yield f"{where}: {data} holds {image}, which is also in {dataset}: {advice}"
 
 
+def class_sizes(dataset):
+    """How many images each class of the user's folder has; nothing is known yet of others."""
+    entry = datasets[dataset]
+    if not entries.is_own(entry):
+        return {}
+    return Counter(
+        label for label, _ in folders.listing(entry["root"], entry.get("images"), entry.get("list"))
+    )
+
+
+def lacking_classes():
+    """The transfers and few_shots whose datasets have too few classes, or images of them, a line each."""
+    for transfer in dict.fromkeys(each["transfer"] for each in asked_transfers):
+        sizes = {part: class_sizes(dataset) for part, dataset in transfer_datasets(transfer).items()}
+        for one, other in combinations([part for part in sizes if sizes[part]], 2):
+            if differ := sorted(sizes[one].keys() ^ sizes[other].keys()):
+                yield (
+                    f"transfers.{transfer}: the class {differ[0]!r} ({len(differ)} such) is in one of {one} and "
+                    f"{other} only: all parts must have the same classes"
+                )
+    for few_shot in dict.fromkeys(each["few_shot"] for each in asked_few_shots):
+        sizes = class_sizes(few_shots[few_shot]["data"])
+        if sizes and (problem := protocols.episode_problem(sizes, few_shots[few_shot])):
+            yield f"few_shots.{few_shot}: {problem}"
+
+
 if workflow.is_main_process:
     if wrong := dict.fromkeys(missing_files()):
         raise WorkflowError("\n".join(wrong))
@@ -52,5 +81,5 @@ if workflow.is_main_process:
         (masks_origin if dataset in masked else folder_origin)(dataset)
     for dataset in asked_styles:
         styles_origin(dataset)
-    if wrong := dict.fromkeys(shared_images()):
+    if wrong := dict.fromkeys([*shared_images(), *lacking_classes()]):
         raise WorkflowError("\n".join(wrong))

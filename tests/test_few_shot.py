@@ -9,7 +9,7 @@ import torch
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
-from patchwork import episodes, few_shot, tables, warehouse
+from patchwork import episodes, few_shot, readouts, tables, warehouse
 from patchwork.tokens import Tokens
 from test_warehouse import Study, learnt
 
@@ -68,7 +68,7 @@ def by_hand(episode, read):
 )
 def test_decisions_are_those_of_scikit_learn_and_of_the_nearest_mean(tmp_path, entry, setting, readout):
     tokens, data = stored(tmp_path), Data()
-    places = few_shot.readouts(tokens)[readout]
+    places = readouts.of_episodes(tokens)[readout]
     drawn = episodes.sample("birds", entry, setting, 0, data.paths, data.labels)
     found = few_shot.accuracies(drawn, tokens, places)
     for number, episode in enumerate(drawn):
@@ -106,9 +106,9 @@ def test_equal_images_in_a_support_can_be_learnt_from():
 
 def test_readouts_are_the_last_block_and_the_last_four(tmp_path):
     tokens = stored(tmp_path)
-    assert few_shot.readouts(tokens) == {"last": [8], "last4": [2, 4, 6, 8]}
-    assert few_shot.readouts(stored(tmp_path, depth=3)) == {"last": [4], "last4": [0, 2, 4]}
-    assert few_shot.readouts(stored(tmp_path, depth=1)) == {"last": [0]}
+    assert readouts.of_episodes(tokens) == {"last": [8], "last4": [2, 4, 6, 8]}
+    assert readouts.of_episodes(stored(tmp_path, depth=3)) == {"last": [4], "last4": [0, 2, 4]}
+    assert readouts.of_episodes(stored(tmp_path, depth=1)) == {"last": [0]}
 
 
 def test_features_have_a_length_of_1_and_every_block_weighs_the_same(tmp_path):

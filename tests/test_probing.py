@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from patchwork import loader, models, packed, pixels, probing, tables, tokens
+from patchwork import loader, models, packed, pixels, probing, readouts, tables, tokens
 
 CPU = torch.device("cpu")
 COMPUTE = {"device": "cpu", "dtype": "float32", "channels_last": False}
@@ -74,7 +74,7 @@ def as_numpy(part):
 
 
 def names(found):
-    return [(r["blocks"], r["block"], r["patch"]) for r, _ in probing.readouts(found)]
+    return [(r["blocks"], r["block"], r["patch"]) for r, _ in readouts.of_probes(found)]
 
 
 # ---- Readouts ----
@@ -83,7 +83,7 @@ def names(found):
 def test_readouts_of_a_vision_transformer(tmp_path):
     parts = parts_of(6, ["class", "patch"])
     found = store(tmp_path / "t.npy", np.zeros((1, 96)), parts, 6, decides=10)
-    listed = {(r["blocks"], r["block"], r["patch"]): places for r, places in probing.readouts(found)}
+    listed = {(r["blocks"], r["block"], r["patch"]): places for r, places in readouts.of_probes(found)}
     assert listed == {
         ("last", 6, "none"): [10],
         ("last", 6, "last"): [10, 11],
@@ -102,7 +102,7 @@ def test_readouts_of_a_vision_transformer(tmp_path):
 def test_nothing_is_read_twice(tmp_path, depth, groups):
     parts = parts_of(depth, ["class", "patch"])
     found = store(tmp_path / "t.npy", np.zeros((1, 16 * depth)), parts, depth, decides=2 * depth - 2)
-    listed = [tuple(sorted(places)) for _, places in probing.readouts(found)]
+    listed = [tuple(sorted(places)) for _, places in readouts.of_probes(found)]
     assert len(listed) == len(set(listed))
     assert {blocks for blocks, _, _ in names(found)} == groups
 
@@ -110,7 +110,7 @@ def test_nothing_is_read_twice(tmp_path, depth, groups):
 def test_of_a_distilled_network_the_token_that_decides_is_read(tmp_path):
     parts = parts_of(2, ["class", "shape", "patch"])
     found = store(tmp_path / "t.npy", np.zeros((1, 48)), parts, 2, decides=4)
-    listed = probing.readouts(found)
+    listed = readouts.of_probes(found)
     assert {parts[place]["token"] for _, places in listed for place in places} == {"shape", "patch"}
 
 
@@ -121,14 +121,14 @@ def test_stages_of_a_cnn_have_no_patch_means_and_its_head_may_see_something_else
     ]  # fmt: skip
     parts = parts_of(3, ["pooled"], extra=[(4, "pooled")])
     found = store(tmp_path / "b.npy", np.zeros((1, 32)), parts, 3, decides=3)
-    listed = {(r["blocks"], r["block"]): places for r, places in probing.readouts(found)}
+    listed = {(r["blocks"], r["block"]): places for r, places in readouts.of_probes(found)}
     assert listed[("last", 4)] == [3] and listed[("block", 3)] == [2] and listed[("all", None)] == [0, 1, 3]
 
 
 def test_of_a_network_that_decides_by_pooled_patches_the_class_tokens_are_read(tmp_path):
     parts = parts_of(2, ["class", "patch"], extra=[(3, "pooled")])
     found = store(tmp_path / "t.npy", np.zeros((1, 40)), parts, 2, decides=4)
-    listed = {(r["blocks"], r["block"], r["patch"]): places for r, places in probing.readouts(found)}
+    listed = {(r["blocks"], r["block"], r["patch"]): places for r, places in readouts.of_probes(found)}
     assert listed[("last", 3, "none")] == [4] and listed[("last", 3, "last")] == [4, 3]
     assert listed[("block", 2, "none")] == [2] and listed[("all", None, "none")] == [0, 4]
 

@@ -1,6 +1,7 @@
 """What linear readouts of frozen features show: marts and findings of made-up probes."""
 
 import csv
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -8,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
-from conftest import ROOT
+from conftest import ROOT, Project
 from patchwork import tables
 from test_findings import Results, conflict, decide, rows
+from test_patches import image_folder
 
 IMAGES = 200
 
@@ -168,3 +170,33 @@ def test_every_dataset_of_the_paper_can_be_compared(results):
         for name, count in classes.items()
     ]
     assert len(rows(results.build(measures=measures), "FROM transfer_published")) == len(published) == 46
+
+
+CONFIG = """
+datasets:
+  train: {root: train}
+  test:  {root: test}
+pixels: {resize: 32, crop: 32, interpolation: bilinear}
+models:
+  vit: {family: vit, timm: test_vit, options: {img_size: 32, patch_size: 8}, weights: random}
+transfers: {birds: {train: train, test: test}}
+few_shots: {birds: {data: test, ways: 2, shots: [1], queries: 2}}
+studies:
+  one: {transfers: birds, few_shots: birds, models: vit}
+seeds: [0]
+"""
+
+
+def test_what_classes_lack_is_told_before_anything_runs(tmp_path):
+    project = Project.create(tmp_path / "project")
+    project.path("config.yaml").write_text(CONFIG)
+    image_folder(project.path("train"), [f"{name}/{n}.png" for name in ("finch", "wren") for n in range(9)])
+    image_folder(project.path("test"), ["finch/1.png", "finch/2.png", "jay/3.png", "jay/4.png", "jay/5.png"])
+    told = project.run("--dry-run", check=False)
+    assert "transfers.birds: the class 'jay' (2 such) is in one of test and train only" in told
+    assert "few_shots.birds: test has 2 images of the class finch, and an episode takes 1" in told
+    assert "Job stats" not in told
+    image_folder(project.path("test"), ["finch/6.png", "wren/7.png", "wren/8.png", "wren/9.png"])
+    shutil.rmtree(project.path("test/jay"))
+    plan = project.plan()
+    assert (plan["extract_tokens"], plan["probe"], plan["few_shot"]) == (2, 1, 1)

@@ -26,7 +26,7 @@ import torch
 from torch.nn.functional import normalize, one_hot
 from torch.nn.utils.rnn import pad_sequence
 
-from patchwork import episodes, files, jobs, probing, protocols, tables
+from patchwork import episodes, files, jobs, protocols, readouts, tables
 
 CLASSIFIERS = ["logistic", "centroid"]
 BATCH_VALUES = 1 << 22  # features, and products of them, of the episodes that are decided at once
@@ -45,7 +45,7 @@ def few_shot(name, entry, tokens, data, seeds, path):
     counts = Counter(data.classes[label] for label in data.labels)
     if problem := protocols.episode_problem(counts, entry):
         raise ValueError(f"few_shots.{name}: {problem}")
-    read = {} if tokens.refused else readouts(tokens)
+    read = {} if tokens.refused else readouts.of_episodes(tokens)
     settings = [(setting, seed) for setting in protocols.settings(entry) for seed in seeds]
     parts = [tables.FEW_SHOTS.empty_table()]
     for setting, seed in jobs.progress(settings, unit="setting", desc=name):
@@ -64,15 +64,6 @@ def few_shot(name, entry, tokens, data, seeds, path):
     rows = pa.concat_tables(parts).replace_schema_metadata({"refused": tokens.refused or ""})
     with files.whole(path) as temporary:
         pq.write_table(rows, temporary, compression="zstd")
-
-
-def readouts(tokens):
-    """The places of Tokens.parts that are read: {"last": [place], "last4": places}. Of four blocks or fewer
-    the last four are all of them; of one there is "last" alone."""
-    listed = probing.readouts(tokens)
-    found = {names["blocks"]: places for names, places in listed if names["patch"] == "none"}
-    several = found.get("last4", found.get("all"))
-    return {"last": found["last"]} | ({"last4": several} if several else {})
 
 
 def features(tokens, places, rows):

@@ -36,7 +36,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from patchwork import files, jobs, loader, models, splits, tables
+from patchwork import files, jobs, loader, models, readouts, splits, tables
 from patchwork.packed import Packed
 from patchwork.tokens import Tokens
 
@@ -116,38 +116,6 @@ def divide(sets, transfer, shares):
         for part, (origin, rows) in chosen.items()
     }
     return parts, classes.tolist()
-
-
-def readouts(tokens):
-    """What classifiers are trained on: a list of ({blocks, block, patch}, places of Tokens.parts).
-
-    `blocks`: "last", what the network's own head sees; "block", one alone; "all"; "last4", if there are more.
-    They read the token that decides (class or shape), or, of a network that has none in its blocks, pooled
-    features; what the head sees stands for the last block. `block`: the number of a single one, else None;
-    what a head sees that is not of the last block or stage has the number after it. `patch`: mean patch
-    tokens beside these, "none", that of the "last" block, or that of "each". Nothing is listed twice: the
-    mean patch token of "last" is "last", that of "block" is "each"; the last block alone is "last", unless
-    the head sees something else; of four blocks or fewer there is no "last4", and of one no "all".
-    """
-    place = {(part["block"], part["token"]): n for n, part in enumerate(tokens.parts)}
-    blocks = range(1, tokens.depth + 1)
-    decides = tokens.parts[tokens.decides]
-    kinds = [decides["token"], "class", "pooled"]
-    kind = next(kind for kind in kinds if all((block, kind) in place for block in blocks))
-    single = {block: place[block, kind] for block in blocks}
-    patch = {block: place[block, "patch"] for block in blocks if (block, "patch") in place}
-    seen = single | {tokens.depth: tokens.decides}
-    groups = [("last", decides["block"], [tokens.depth], seen)]
-    groups += [("block", block, [block], single) for block in blocks]
-    groups += [("all", None, [*blocks], seen), ("last4", None, [*blocks][-4:], seen)]
-    found = {}
-    for name, block, those, places in groups:
-        ways = {"none": [], "last": [tokens.depth], "each": those}
-        for way in ("none", "each") if name == "block" else ways:
-            if all(other in patch for other in ways[way]):
-                read = [places[other] for other in those] + [patch[other] for other in ways[way]]
-                found.setdefault(tuple(read), {"blocks": name, "block": block, "patch": way})
-    return [(names, list(read)) for read, names in found.items()]
 
 
 def scaling(part, places, device):
@@ -355,7 +323,7 @@ def results(model, sets, transfer, shares, compute):
     parts, classes = divide(sets, transfer, shares)
     learning, count, device = [parts["train"], parts["validation"]], len(classes), model.mean.device
     tokens, labels = parts["train"].tokens, torch.cat([part.labels for part in learning])
-    listed = readouts(tokens)
+    listed = readouts.of_probes(tokens)
     scales = scaling(parts["train"], sorted({place for _, places in listed for place in places}), device)
     for readout, places in jobs.progress(listed, unit="readout", desc=transfer):
         width = sum(tokens.parts[place]["width"] for place in places)
