@@ -41,7 +41,7 @@ from patchwork.packed import Packed
 from patchwork.tokens import Tokens
 
 # From strong to weak, each fit starting from the one before; of equally good ones the stronger is chosen.
-PENALTIES = [10, 1, 0.1, 1e-2, 1e-3, 1e-4, 1e-5]
+PENALTIES = [1, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
 # The largest derivative that counts as 0; scikit-learn's 1e-4 ends far from the minimum of weak penalties. A
 # fit also ends where a step changes the objective by less than 1e-9, torch's own tolerance. float32 is there
 # in as many steps as float64 and in half of the time, if losses are summed in float64.
