@@ -125,6 +125,30 @@ def test_models_are_compared_with_the_reference(results, more, verdict):
     }
 
 
+@pytest.mark.parametrize(("apart", "verdict"), [(0.1, "yes"), (-0.1, "no"), (0, "cannot tell")])
+def test_episodes_are_compared_with_those_of_the_reference(results, apart, verdict):
+    noise = np.random.default_rng(0).normal(0, 0.05, 60)
+    measures = []
+    for model, accuracies in (("vit", np.full(60, 0.5)), ("cnn", 0.5 + apart + noise - noise.mean())):
+        told = {"setting": "5-way 1-shot", "seed": 0, "ways": 5, "supports": 5, "queries": 75}
+        episodes = [
+            told | {"readout": readout, "classifier": classifier, "episode": n, "accuracy": accuracy + more}
+            for n, accuracy in enumerate(accuracies)
+            for readout, classifier, more in [("last", "logistic", 0), ("last", "centroid", -0.2)]
+        ]
+        file = results.folder / f"readouts/birds/{model}/few_shot.parquet"
+        file.parent.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(episodes, tables.FEW_SHOTS), file)
+        asked = {"dataset": "birds", "model": model, "measure": "few_shot", "model_family": "net"}
+        measures.append(asked | {"file": file})
+    found = rows(results.build(measures=measures), "FROM findings WHERE claim LIKE 'From a few images%'")
+    margin = 1.959964 * noise.std(ddof=1) / np.sqrt(60)
+    [row] = found
+    assert (row["about"], row["verdict"]) == ("cnn against vit on birds, 5-way 1-shot", verdict)
+    assert row["numbers"].startswith(f"accuracy {0.5 + apart:.2f} against 0.50, difference ")
+    assert row["numbers"].endswith(f"({apart - margin:.2f} to {apart + margin:.2f}); 60 episodes")
+
+
 @pytest.mark.parametrize(("batch", "verdict"), [(20, "yes"), (180, "no"), (98, "cannot tell")])
 def test_batch_statistics_are_compared_with_a_networks_own(results, batch, verdict):
     readouts = [readout("last", "none", right(100), "authors")]

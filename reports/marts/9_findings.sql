@@ -348,10 +348,24 @@ WITH
             ) AS numbers
         FROM transfer_compared
     ),
+    -- Of the last block, by logistic regression, as the paper does it; in the same episodes.
+    taught AS (
+        SELECT
+            17 AS place,
+            'From a few images, features teach more than those of the reference' AS claim,
+            format('{} against {} on {}, {}', model, getvariable('reference'), dataset, setting) AS about,
+            is_above(difference_low, difference_high, 0, 0) AS verdict,
+            format(
+                'accuracy {:.2f} against {:.2f}, difference {}; {} episodes',
+                accuracy, accuracy - difference, in_numbers(difference, difference_low, difference_high), episodes
+            ) AS numbers
+        FROM few_shot_scores
+        WHERE readout = 'last' AND classifier = 'logistic' AND difference IS NOT NULL
+    ),
     -- Normalised by the statistics of batches of test images that are in order of their classes, or by its own.
     unsettled AS (
         SELECT
-            17 AS place,
+            18 AS place,
             'Batch statistics take accuracy from a network that is never put into evaluation mode' AS claim,
             format('{} on {}', own.model, dataset) AS about,
             is_above(own.low, own.high, batch.low, batch.high) AS verdict,
@@ -379,6 +393,7 @@ FROM (
     UNION ALL FROM segmented
     UNION ALL FROM gained
     UNION ALL FROM transferred
+    UNION ALL FROM taught
     UNION ALL FROM unsettled
 )
 ORDER BY place, about;
