@@ -28,7 +28,7 @@ def test_images_are_read_from_the_folder(corrupted):
         "predict": 1,
         "draw_sheet": 1,
         "build_warehouse": 1,
-        "draw_figure": 23,
+        "draw_figure": 29,
         "write_report": 1,
     }
     corrupted.run()

@@ -12,8 +12,9 @@ from PIL import Image
 from conftest import Project
 
 DROP = "scripts/patchwork/perturbations/random_drop.py"
-AFTERWARDS = {"build_warehouse": 1, "draw_figure": 21, "write_report": 1}
-MEASURED_ANEW = {"measure": 4, "draw_examples": 2}  # of one model on one dataset
+AFTERWARDS = {"build_warehouse": 1, "draw_figure": 27, "write_report": 1}
+MEASURED_ANEW = {"measure": 5, "draw_examples": 2}  # of one model on one dataset
+LEARNT_ANEW = {"probe": 2, "few_shot": 2}  # from the tokens of two models
 NEW_PERTURBATION = '''"""Turn the image upside down."""
 
 FAMILY = "permutation"
@@ -67,7 +68,11 @@ def test_a_model_is_one_line_and_runs_its_own_jobs(project):
     project.edit("config.yaml", "runs:", f"{line}\nruns:")
     project.edit("config.yaml", "models: [vit, cnn]", "models: [vit, cnn, other]")
     # Two: it belongs to the family `cnn`, which another study asks for.
-    assert project.plan() == {"fetch_weights": 1, "predict": 2, **MEASURED_ANEW, **AFTERWARDS}
+    assert project.plan() == {
+        **{"fetch_weights": 1, "predict": 2, "extract_tokens": 2, "probe": 1, "few_shot": 1},
+        **MEASURED_ANEW,
+        **AFTERWARDS,
+    }
 
 
 @pytest.mark.parametrize("variants", [[], ["a"], ["a", "b"]])
@@ -96,7 +101,7 @@ def test_a_dataset_is_one_line(project):
     )
     assert project.plan() == {
         **{"draw_images": 1, "pack_images": 1, "map_saliency": 3, "score_foreground": 3},
-        **{"predict": 5, "draw_sheet": 4, "measure": 6, "draw_examples": 2},
+        **{"predict": 5, "draw_sheet": 4, "measure": 8, "draw_examples": 2},
         **AFTERWARDS,
     }
 
@@ -116,9 +121,22 @@ def test_the_logic_of_a_perturbation_runs_its_strips(project):
     assert project.plan() == {"predict": 2, "draw_sheet": 1, "measure": 2, **AFTERWARDS}
 
 
+def test_the_logic_of_probes_extracts_no_tokens(project):
+    project.edit("scripts/patchwork/probing.py", "WEIGHT_DECAY = 10,", "WEIGHT_DECAY = 20,")
+    assert project.plan() == {"probe": 2, **AFTERWARDS}
+
+
+def test_another_transfer_reads_the_tokens_that_are_there(project):
+    project.edit(
+        "config.yaml", "transfers: {", "transfers: {more: {data: train, test: 0.25, validation: 0.25}, "
+    )
+    project.edit("config.yaml", "{transfers: elsewhere", "{transfers: [elsewhere, more]")
+    assert project.plan() == {"probe": 2, **AFTERWARDS}
+
+
 def test_the_logic_of_tables_runs_all_strips(project):
     project.edit("scripts/patchwork/tables.py", 'compression="zstd"', 'compression="snappy"')
-    assert project.plan() == {"predict": 7, **AFTERWARDS}
+    assert project.plan() == {"predict": 7, **LEARNT_ANEW, **AFTERWARDS}
 
 
 def test_another_head_maps_anew_and_runs_what_needs_the_map(project):
@@ -144,7 +162,7 @@ def test_other_weights_run_one_model(project):
     shutil.copy(project.path("cnn.safetensors"), project.path("other.safetensors"))
     project.edit("config.yaml", "weights: cnn.safetensors", "weights: other.safetensors")
     taught = {"train_stage": 1, "export_weights": 1}  # the model whose teacher it is
-    both = {"predict": 3, "measure": 8, "draw_examples": 3}
+    both = {"predict": 3, "measure": 10, "draw_examples": 3, "extract_tokens": 4, **LEARNT_ANEW}
     assert project.plan() == {"fetch_weights": 1, **taught, **both, **AFTERWARDS}
 
 
@@ -234,7 +252,11 @@ def test_settings_of_the_evaluation_start_no_training(project):
     with open(project.path("config.yaml"), "a") as config:
         config.write("compute: {batch_images: 8}\n")
     mapped = {"map_saliency": 3, "score_foreground": 3, "draw_sheet": 1}
-    assert project.plan() == {**mapped, "predict": 7, "measure": 8, "draw_examples": 3, **AFTERWARDS}
+    assert project.plan() == {
+        **{**mapped, "predict": 7, "measure": 10, "draw_examples": 3, "extract_tokens": 4},
+        **LEARNT_ANEW,
+        **AFTERWARDS,
+    }
 
 
 def test_a_new_file_beside_the_class_folders_runs_nothing(project):
@@ -253,9 +275,9 @@ def test_a_new_file_beside_the_class_folders_runs_nothing(project):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("seeds:", "seed:", "config.yaml, line 35: seed is no key of Patchwork, did you mean 'seeds'?"),
-        ("models: vit,", "models: vti,", "line 23: studies.permutation.models: 'vti' is not known, did"),
-        ("0.9]", "1.9]", "config.yaml, line 30: levels.random_drop: level 1.9 is outside 0 to 1"),
+        ("seeds:", "seed:", "config.yaml, line 39: seed is no key of Patchwork, did you mean 'seeds'?"),
+        ("models: vit,", "models: vti,", "line 25: studies.permutation.models: 'vti' is not known, did"),
+        ("0.9]", "1.9]", "config.yaml, line 34: levels.random_drop: level 1.9 is outside 0 to 1"),
         ("draw: natural, images: 20, size: 32", "root: lost", "datasets.shapes.root: there is no folder"),
         ("weights: cnn.", "weights: lost.", "models.cnn.weights: there is no file lost"),
     ],
