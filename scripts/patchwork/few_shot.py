@@ -15,7 +15,7 @@ the minimum of
 prototypical networks (Snell et al., NeurIPS 2017), and as L2N in SimpleShot (Wang et al., 2019).
 
 Both need products of features alone, and the weights of that minimum are sums of features of the support. So
-many episodes are decided at once, in as many dimensions as they have images in the support.
+many episodes are decided at once, in no more dimensions than they have images in the support.
 """
 
 from collections import Counter
@@ -116,26 +116,32 @@ def decide(support, classes, queries):
     support, queries = (support - centre) * real, queries - centre
     gram, cross = support @ support.mT, queries @ support.mT
     absent = ABSENT * (member.sum(1, keepdim=True) == 0)
-    return [classify(gram, cross, member) + absent for classify in (logistic, centroid)]
+    identity = torch.eye(gram.shape[1], dtype=gram.dtype)
+    wide = support.shape[2] > len(identity)  # then the support has fewer coordinates in its span
+    coordinates = torch.linalg.cholesky(gram + JITTER * identity) if wide else support
+    return [each + absent for each in (logistic(coordinates, cross, member), centroid(gram, cross, member))]
 
 
-def logistic(gram, cross, member):
+def logistic(coordinates, cross, member):
     """Scores by multinomial logistic regression, float64 [E, Q, K], up to those of classes that are absent.
 
-    gram: products of the support with itself, float64 [E, S, S]. cross: of queries with the support, float64
-    [E, Q, S]. member: 1 where an image is of a class, float64 [E, S, K].
+    coordinates: of the support, in any basis, float64 [E, S, dimensions]. cross: products of queries with the
+    support, float64 [E, Q, S]. member: 1 where an image is of a class, float64 [E, S, K].
 
-    The support has coordinates in its span, the Cholesky factor of `gram`. L-BFGS sees all episodes as one
-    function, the sum of theirs. In its minimum the weights are the sum of the support's features, each times
-    what its probabilities lack to be right.
+    L-BFGS sees all episodes as one function, the sum of theirs, in units in which this bends as much in every
+    direction where all classes are equally probable: features of length 1 do not lead far from there, so that
+    few steps are needed. In its minimum the weights are the sum of the support's features, each times what
+    its probabilities lack to be right.
     """
-    episodes, images, classes = member.shape
+    episodes, images, dimensions = coordinates.shape
     real, absent = member.sum(2, keepdim=True), ABSENT * (member.sum(1, keepdim=True) == 0)
-    coordinates = torch.linalg.cholesky(gram + JITTER * torch.eye(images, dtype=gram.dtype))
-    weights = torch.zeros(episodes, images, classes, dtype=gram.dtype)
-    bias = torch.zeros(episodes, 1, classes, dtype=gram.dtype)
-    # A bias weighs as much as the images of a class; so scaled it bends the loss no more than a weight does.
-    scale = ((absent == 0).sum(2, keepdim=True) / real.sum(1, keepdim=True)).sqrt()
+    ways, identity = (absent == 0).sum(2, keepdim=True), torch.eye(dimensions, dtype=cross.dtype)
+    bend = torch.linalg.cholesky(coordinates.mT @ coordinates / ways + identity)
+    units = torch.linalg.solve_triangular(bend.mT, identity, upper=True)
+    scale = (ways / real.sum(1, keepdim=True)).sqrt()  # of a bias, which a share of the images bends
+    both = torch.cat([coordinates @ units, units], 1)
+    weights = torch.zeros(episodes, dimensions, member.shape[2], dtype=cross.dtype)
+    bias = torch.zeros(episodes, 1, member.shape[2], dtype=cross.dtype)
     fit = torch.optim.LBFGS(
         [weights.requires_grad_(), bias.requires_grad_()],
         max_iter=1000,
@@ -145,24 +151,25 @@ def logistic(gram, cross, member):
         line_search_fn="strong_wolfe",
     )
 
-    def logits():
-        return coordinates @ weights + scale * bias + absent
+    def logits_and_weights():
+        logits, primal = (both @ weights).split([images, dimensions], 1)
+        return logits + scale * bias + absent, primal
 
     def loss():
         fit.zero_grad()
-        scores = logits()
+        scores, primal = logits_and_weights()
         entropies = (scores.logsumexp(2, keepdim=True) - scores) * member
-        total = entropies.sum() + weights.square().sum() / 2
+        total = entropies.sum() + primal.square().sum() / 2
         total.backward()
         return total
 
     fit.step(loss)
     with torch.no_grad():
-        return cross @ (member - logits().softmax(2) * real) + scale * bias
+        return cross @ (member - logits_and_weights()[0].softmax(2) * real) + scale * bias
 
 
 def centroid(gram, cross, member):
     """Scores by the nearest mean, float64 [E, Q, K]: minus the squared distances but for what all classes
-    share. Arguments as of `logistic`."""
+    share. gram: products of the support with itself, float64 [E, S, S]; others as of `logistic`."""
     shares = member / member.sum(1, keepdim=True).clamp(min=1)
     return 2 * cross @ shares - (gram @ shares * shares).sum(1, keepdim=True)
