@@ -1,13 +1,13 @@
 """What does the protocol itself gain? The same frozen features, learnt from in other ways.
 
-To the right, top-1 on the same test images; a row is a model and a readout. Validated: logistic regression on
+To the right, top-1 on the same test images; a row is a readout. Validated: logistic regression on
 standardised features, its penalty chosen on validation images. Authors: as their code does, AdamW
 on features as they are, ten epochs, constant learning rate; of these the last epoch, and the best one on the
 test images, which is what they report: what lies between the two is what choosing by the test images gains.
 With batch statistics: the same for a network with batch normalisation that never was put into evaluation
 mode, as the paper's ResNet50; its test images come in order of their classes, so that a batch holds few of
 them. (They pass all images anew in every epoch; here the batches of training images are shuffled once.) A
-panel is a transfer. Bars are 95 % Wilson intervals over images.
+panel is a transfer and a model. Bars are 95 % Wilson intervals over images.
 """
 
 import altair as alt
@@ -34,7 +34,7 @@ WITH
         WHERE last_top1 IS NOT NULL
     )
 SELECT
-    dataset AS panel, dataset, model, place, readout, model || ' · ' || readout AS row, way,
+    dataset || ' · ' || model AS panel, dataset, model, place, readout, way,
     top1, low, high, chance, images
 FROM ways
 SEMI JOIN (FROM transfer_scores WHERE protocol = 'authors') USING (dataset, model, readout)
@@ -50,11 +50,11 @@ WAYS = {
 
 
 def chart(cells):
-    ordered = list(dict.fromkeys(cells.sort_by([("place", "ascending")])["row"].to_pylist()))
+    readouts = list(dict.fromkeys(cells["readout"].to_pylist()))
     present = [way for way in WAYS if way in cells["way"].to_pylist()]
     shapes = alt.Scale(domain=present, range=[WAYS[way] for way in present])
     base = alt.Chart(cells).encode(
-        y=alt.Y("row:N", sort=ordered, title=None, axis=alt.Axis(labelLimit=280)),
+        y=alt.Y("readout:N", sort=readouts, title=None, axis=alt.Axis(labelLimit=240)),
         x=alt.X("top1:Q", title="top-1 accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
         color=theme.colour(cells).legend(None),
         tooltip=[
