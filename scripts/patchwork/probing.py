@@ -41,12 +41,12 @@ from patchwork.packed import Packed
 from patchwork.tokens import Tokens
 
 # From strong to weak, each fit starting from the one before; of equally good ones the stronger is chosen.
-PENALTIES = [1, 0.1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
+PENALTIES = [1, 0.1, 1e-2, 1e-3, 1e-4, 1e-5]
 # The largest derivative that counts as 0; scikit-learn's 1e-4 ends far from the minimum of weak penalties. A
 # fit also ends where a step changes the objective by less than 1e-9, torch's own tolerance. float32 is there
 # in as many steps as float64 and in half of the time, if losses are summed in float64.
 TOLERANCE = 3e-6
-MOST_PASSES = 1000  # over all images, for one penalty
+MOST_PASSES = 300  # over all images, for one penalty; features that all but repeat each other need more
 HISTORY = 10  # steps that L-BFGS remembers, as in scipy: each is as large as all weights
 BATCH_IMAGES = 4096  # whose logits are in memory at a time
 KEPT_BYTES = 1 << 30  # larger features are not kept in memory but read anew in every step
