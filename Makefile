@@ -20,10 +20,10 @@ test: .venv/test
 	$(VENV)/snakefmt --check Snakefile rules
 	$(VENV)/ty check scripts/patchwork
 	$(VENV)/snakemake --lint
-	$(VENV)/python -m pytest
+	$(VENV)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: .venv/test
-	$(VENV)/python -m pytest -m slow
+	$(VENV)/python -m pytest --numprocesses 2 --dist worksteal -m slow
 
 benchmark: .venv/test
 	PATCHWORK_IMAGES=$(PATCHWORK_IMAGES) $(VENV)/python tests/benchmark.py

@@ -14,8 +14,10 @@ SQL = (
 )
 PERTURBATIONS = ROOT / "scripts/patchwork/perturbations"
 sys.path.insert(0, str(ROOT / "scripts"))
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes as cores test at once
 
 import pytest
+from filelock import FileLock
 
 from patchwork.catalogue import catalogue
 
@@ -92,7 +94,14 @@ def finished_project(folder, config):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    return finished_project(tmp_path_factory.mktemp("finished"), "tests/config.yaml")
+    """One for all processes that test: the first to come makes it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "finished"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            finished_project(shared.with_suffix(".unfinished"), "tests/config.yaml")
+            shared.with_suffix(".unfinished").rename(shared)
+    return Project(shared / "project")
 
 
 @pytest.fixture

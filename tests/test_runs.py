@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from conftest import ROOT, Project, save_random_weights
 
@@ -110,8 +111,22 @@ def top1(project, dataset, model, strip, level):
     return 100 * (rows["rank"].to_numpy()[chosen] == 0).mean()
 
 
-def test_the_embedded_run(tmp_path):
+def test_what_the_embedded_run_shows_of_shape_texture_and_attention(tmp_path):
+    """Those studies of the embedded run that need its main trainings alone; the whole takes far longer."""
     project = Project.create(tmp_path / "project", "config.yaml")
+    config = yaml.safe_load(project.path("config.yaml").read_text())
+    kept = ("permutation", "bias", "stylized", "information", "attention", "objects")
+    config["studies"] = {name: config["studies"][name] for name in kept}
+    config["studies"]["drop"] = {
+        "datasets": "shapes",
+        "models": ["vit", "cnn"],
+        "perturbations": "random_drop/8x8",
+    }
+    for study in config["studies"].values():
+        study["models"] = [
+            m for m in study["models"] if m in ("vit", "cnn", "vit_sin", "sin", "dino", "random_a")
+        ]
+    project.path("config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     project.run()
     for model in ("vit", "cnn"):
         clean = top1(project, "shapes", model, "random_drop/8x8", 0)
