@@ -1,7 +1,7 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
 Read rules/ in the order included here: what there is and what is asked (common, paths, sheets, labels, origins,
-folders, trainings, stylized, measured, transferred, planning), then what is fetched, data, training, stylizing,
+folders, trainings, stylized, measured, transferred, costs, planning), then what is fetched, data, training, stylizing,
 evaluation, measures, transfer, report.
 """
 
@@ -23,6 +23,7 @@ include: "rules/trainings.smk"
 include: "rules/stylized.smk"
 include: "rules/measured.smk"
 include: "rules/transferred.smk"
+include: "rules/costs.smk"
 include: "rules/planning.smk"
 include: "rules/fetch.smk"
 include: "rules/data.smk"

@@ -37,7 +37,9 @@ runs = {name: entries.resolve(run, recipes) for name, run in config.get("runs", 
 stylizers, stylized = config["stylizers"], [name for name, entry in datasets.items() if "stylize" in entry]
 for entry in map(datasets.get, stylized):
     entry.update({"alpha": 1, "shards": 1, **entries.inherited(entry, datasets)} | entry)
-compute, seeds = config["compute"], [int(seed) for seed in config["seeds"]]  # 1.0 is a whole number to YAML
+seeds = [int(seed) for seed in config["seeds"]]  # 1.0 is a whole number to YAML
+# How computing is planned is no parameter: it decides nothing.
+compute = {k: value for k, value in config["compute"].items() if k not in ("job_minutes", "teraflops")}
 asked = settings.asked(config, perturbations)
 asked_measures = settings.asked_measures(config, measures)
 asked_transfers, asked_few_shots = (

@@ -5,20 +5,25 @@ rule predict:
         images="results/images/{dataset}.npy",
         index="results/images/{dataset}.parquet",
         weights=lambda w: weights(w.model),
+        shards=shards_of_strip,
     output:
         STRIP,
     log:
         "logs/predict/{dataset}/{model}/{perturbation}/{variant}.log",
+        cost="logs/predict/{dataset}/{model}/{perturbation}/{variant}.json",
     benchmark:
         "benchmarks/predict/{dataset}/{model}/{perturbation}/{variant}.jsonl"
+    group:
+        submission
     conda:
         "../envs/torch.yaml"
     threads: 1
     resources:
         gpu=gpus,
+        runtime=runtime_minutes,
     params:
         code=lambda w: perturbation_program("predict.py", w),
-        origin=lambda w: [images_origin(w.dataset), weights_origin(w.model)],
+        origin=strip_origin,
         needs=needs_origin,
         model=lambda w: facts(models[w.model]),
         cells=lambda w: strip_cells(w),
@@ -27,6 +32,41 @@ rule predict:
         store="results/cells",
     script:
         "../scripts/predict.py"
+
+
+rule predict_shard:
+    """A share of the images of a long strip, left in the store as parts: what is there, `predict` finds."""
+    input:
+        unpack(needs),
+        images="results/images/{dataset}.npy",
+        index="results/images/{dataset}.parquet",
+        weights=lambda w: weights(w.model),
+    output:
+        temp(SHARD),
+    log:
+        "logs/predict_shard/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.log",
+        cost="logs/predict_shard/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.json",
+    benchmark:
+        "benchmarks/predict_shard/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.jsonl"
+    priority: 1  # the longest jobs of the grid
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=gpus,
+        runtime=runtime_minutes,
+    params:
+        code=lambda w: perturbation_program("predict.py", w),
+        origin=strip_origin,
+        needs=needs_origin,
+        model=lambda w: facts(models[w.model]),
+        cells=lambda w: strip_cells(w),
+        settings=lambda w: perturbation(w).get("settings", {}),
+        compute=compute,
+        store="results/cells",
+        strip=STRIP,
+    script:
+        "../scripts/predict_shard.py"
 
 
 rule draw_sheet:

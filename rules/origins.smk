@@ -80,20 +80,16 @@ def needs_origin(where):
     return {need: NEEDS_ORIGINS[need](where) for need in needs(where)}
 
 
+def strip_origin(where):
+    """All that decides the cells of a strip, whichever they are."""
+    made_from = [images_origin(where["dataset"]), weights_origin(where["model"]), needs_origin(where)]
+    code = program("predict.py", f"patchwork/perturbations/{where['perturbation']}.py")
+    return digest([made_from, compute["dtype"], perturbation(where).get("settings", {}), code])
+
+
 @cache
 def report_origin():
-    strips = [
-        [
-            strip,
-            strip_cells(strip),
-            images_origin(strip["dataset"]),
-            weights_origin(strip["model"]),
-            needs_origin(strip),
-            perturbation(strip).get("settings", {}),
-            program("predict.py", f"patchwork/perturbations/{strip['perturbation']}.py"),
-        ]
-        for strip in asked
-    ]
+    strips = [[strip, strip_cells(strip), strip_origin(strip)] for strip in asked]
     scores = [foreground_origin(strip["dataset"], strip["model"]) for strip in scored]
     sources = [*marts, "reports/checks.sql", "reports/published.csv", "reports/superclasses.csv"]
     tables = [Path(HERE, source).read_text() for source in sources]

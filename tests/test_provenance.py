@@ -100,7 +100,7 @@ def test_what_is_imported_counts_however_far_away(root, name):
     assert fingerprint(root) != before
 
 
-@pytest.mark.parametrize("name", ["files", "jobs", "apart"])
+@pytest.mark.parametrize("name", ["files", "jobs", "costs", "apart"])
 def test_carriers_and_strangers_do_not_count(root, name):
     before = fingerprint(root)
     (root / f"patchwork/{name}.py").write_text("def other():\n    return 2\n")

@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import Path
 
 # Constants that the workflow reads from a file and tracks by value; code only where a file uses them itself.
-DECLARED = {"FAMILY", "AXIS", "LEVELS", "RANGE", "VARIANTS", "NEEDS", "SETTINGS", "MODEL"}
+DECLARED = {"FAMILY", "AXIS", "LEVELS", "RANGE", "VARIANTS", "NEEDS", "SETTINGS", "MODEL", "GRADIENTS"}
 
-# Modules that carry results and do not decide them: a new wording of a log line computes nothing again.
-CARRIERS = {"patchwork/files.py", "patchwork/jobs.py"}
+# Modules that carry results, or plan jobs, and decide nothing: a new wording of a log line computes nothing
+# again.
+CARRIERS = {"patchwork/files.py", "patchwork/jobs.py", "patchwork/costs.py"}
 
 
 def imports(tree, root):

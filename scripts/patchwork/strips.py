@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,8 @@ class Strip(View):
 
     model: models.Model in its place. compute: the config's {dtype, batch_images, ...}; a lower dtype than
     float32 works by autocast, and batches are halved when memory ends. settings, needs: as of a View;
-    needs_origin: what decides what is in them.
+    needs_origin: what decides what is in them. `passes` (images times cells) and `seconds` tell what it has
+    computed so far.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Strip(View):
         self.needs_origin = {"needs": needs_origin} if needs_origin else {}
         self.model, self.batch_images = model, compute["batch_images"]
         self.dtype = getattr(torch, compute["dtype"])
+        self.passes, self.seconds = 0, 0.0
 
     @property
     def computed_with(self):
@@ -123,18 +126,19 @@ class Strip(View):
             )
         return found
 
-    def part(self, first, cells, advance):
-        """Images from `first` on, until PART_SECONDS have passed or PART_IMAGES are done or none is left: the
-        first image that is not in it, and a table of PREDICTIONS per cell.
+    def part(self, first, last, cells, advance):
+        """Images from `first` on, until PART_SECONDS have passed or PART_IMAGES are done or `last` is
+        reached:
+        the first image that is not in it, and a table of PREDICTIONS per cell.
 
         `advance` is told of the forward passes of each batch.
         """
-        start, end = first, min(first + PART_IMAGES, len(self.data.labels))
+        most = max(1, PART_IMAGES // self.batch_images) * self.batch_images  # whole batches, see `share`
+        start, end, began = first, min(first + most, last), time.monotonic()
         # One array for all batches: small pieces between the large tensors would scatter the heap.
         found = np.empty((len(cells), end - first, len(COLUMNS)), np.float32)
-        ends = time.monotonic() + PART_SECONDS
-        while start < end and (start == first or time.monotonic() < ends):
-            stop = min(start + self.batch_images, end)
+        while start < end and (start == first or time.monotonic() < began + PART_SECONDS):
+            stop = min(start + self.batch_images - start % self.batch_images, end)
             try:
                 found[:, start - first : stop - first] = self.decide_batch(start, stop, cells)
             except RuntimeError as error:
@@ -142,11 +146,24 @@ class Strip(View):
                 continue
             advance((stop - start) * len(cells))
             start = stop
+        self.passes += (start - first) * len(cells)
+        self.seconds += time.monotonic() - began
         known = {"image": np.arange(first, start), "label": self.data.labels[first:start]}
         return start, [
             tables.predictions(level, seed, known | dict(zip(COLUMNS, cell.T, strict=True)))
             for (level, seed), cell in zip(cells, found[:, : start - first], strict=True)
         ]
+
+
+def share(images, batch_images, shard, shards):
+    """The images first..last of a dataset that one of so many shards computes.
+
+    They are whole batches: every image is computed beside the same others, so that not even a rounding tells
+    how many shards there were.
+    """
+    batches = -(-images // batch_images)
+    first, last = (min(images, part * batches // shards * batch_images) for part in (shard, shard + 1))
+    return first, last
 
 
 def readable(path):
@@ -162,76 +179,122 @@ def readable(path):
     return True
 
 
+class Kept:
+    """The cells [(level, seed)] of a strip in a store, a folder that keeps every cell ever computed: a file
+    each, under the digest of its origin: weights, images, settings and code (its fingerprint).
+
+    `files`: {cell: path}, whether it is there or not, without the levels that the perturbation refuses for
+    this model; `refused` tells why, {level: reason}. While computing, cells grow in parts over the images.
+    Parts bear the name of `path`, that of the strip: others may be computed in the same folder.
+    """
+
+    def __init__(self, strip, cells, store, path, code):
+        origin = json.dumps(strip.origin | {"code": code}, sort_keys=True)
+        self.name = hashlib.blake2b(origin.encode(), digest_size=16).hexdigest()
+        self.folder = Path(store, self.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.own = f"part-{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"
+        levels = dict.fromkeys(level for level, _ in cells)
+        self.refused = {level: reason for level in levels if (reason := strip.refusal(level, strip.model))}
+        for reason in dict.fromkeys(self.refused.values()):
+            logging.info("left out: %s", reason)
+        names = {cell: f"level={float(cell[0])},seed={cell[1]}.parquet" for cell in cells}
+        self.files = {cell: self.folder / name for cell, name in names.items() if cell[0] not in self.refused}
+
+    def missing(self):
+        """The cells that are still to be computed."""
+        missing = [cell for cell, file in self.files.items() if not readable(file)]
+        logging.info("%d of %d cells to compute, the others are in the store", len(missing), len(self.files))
+        return missing
+
+    def parts(self):
+        """The parts that are there, each a file with a row group per cell."""
+        for path in filter(readable, self.folder.glob(f"{self.own}-*.parquet")):
+            cells = json.loads(pq.read_schema(path).metadata[b"cells"])
+            first, last = map(int, path.stem.split("-")[2:4])
+            yield Part(path, first, last, [tuple(cell) for cell in cells])
+
+    def write(self, cells, first, last, found):
+        """A new part: images first..last in some cells, a table of each."""
+        told = json.dumps(cells)
+        name = hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+        path = self.folder / f"{self.own}-{first}-{last}-{name}.parquet"
+        with files.whole(path) as temporary:
+            tables.write(temporary, found, {"cells": told})
+        return Part(path, first, last, cells)
+
+
+class Part(NamedTuple):
+    """The file of images first..last of a strip in some cells."""
+
+    path: Path
+    first: int
+    last: int
+    cells: list
+
+    def rows(self, cell, first, last):
+        """A table of images first..last, which are among its own, in one of its cells."""
+        rows = pq.ParquetFile(self.path).read_row_group(self.cells.index(cell))
+        return rows.slice(first - self.first, last - first)
+
+
 def evaluate(strip, cells, store, path, code):
-    """Write the predictions of all `cells` [(level, seed)] to `path`; compute only those not in `store`.
+    """Write the predictions of all `cells` [(level, seed)] to `path`; compute only what is not in `store`
+    (see Kept), neither as a cell nor in parts, be they of a job that was killed or of shards.
 
     Levels that the perturbation refuses for this model are left out; the file's metadata tell why.
-
-    store: a folder that keeps every cell ever computed, one file each, under the digest of its origin:
-    weights, images, settings and code (its fingerprint). While computing, cells grow in parts over the
-    images; a job that was killed goes on with its parts.
     """
-    origin = json.dumps(strip.origin | {"code": code}, sort_keys=True)
-    name = hashlib.blake2b(origin.encode(), digest_size=16).hexdigest()
-    folder = Path(store, name)
-    folder.mkdir(parents=True, exist_ok=True)
-    levels = dict.fromkeys(level for level, _ in cells)
-    refused = {level: reason for level in levels if (reason := strip.refusal(level, strip.model))}
-    for reason in dict.fromkeys(refused.values()):
-        logging.info("left out: %s", reason)
-    cells = [cell for cell in cells if cell[0] not in refused]
-    kept = {cell: folder / f"level={float(cell[0])},seed={cell[1]}.parquet" for cell in cells}
-    missing = [cell for cell, file in kept.items() if not readable(file)]
-    own = f"part-{hashlib.blake2b(str(path).encode(), digest_size=8).hexdigest()}"  # two may share a folder
-    logging.info("%d of %d cells to compute, the others are in the store", len(missing), len(cells))
-    if missing:
-        parts = compute(strip, missing, folder, own)
-        for position, cell in enumerate(missing):
-            rows = pa.concat_tables([pq.ParquetFile(part).read_row_group(position) for part in parts])
-            with files.whole(kept[cell]) as temporary:
+    kept = Kept(strip, cells, store, path, code)
+    if missing := kept.missing():
+        pieces = compute(strip, missing, kept, 0, len(strip.data.labels))
+        for cell in missing:
+            rows = pa.concat_tables([part.rows(cell, first, last) for part, first, last in pieces])
+            with files.whole(kept.files[cell]) as temporary:
                 tables.write(temporary, [rows.combine_chunks()], {})
     metadata = {
-        "origin": name,
-        "cells": json.dumps([kept[cell].name for cell in cells]),
+        "origin": kept.name,
+        "cells": json.dumps([file.name for file in kept.files.values()]),
         "computed_with": strip.computed_with,
-        "refused": json.dumps([*refused.items()]),
+        "refused": json.dumps([*kept.refused.items()]),
     }
     with files.whole(path) as temporary:
-        tables.write(temporary, (pq.read_table(kept[cell]) for cell in cells), metadata)
-    for part in folder.glob(f"{own}-*.parquet"):
-        part.unlink()
+        tables.write(temporary, map(pq.read_table, kept.files.values()), metadata)
+    for part in [*kept.parts()]:
+        part.path.unlink()
 
 
-def compute(strip, cells, folder, own):
-    """The files of all parts, a row group per cell each, in order of images; `own` begins their names."""
-    total = len(strip.data.labels)
-    asked = hashlib.blake2b(repr(cells).encode(), digest_size=8).hexdigest()
-    parts, first = [], 0
-    with jobs.progress(total=total * len(cells), unit="image", desc=folder.name[:8]) as bar:
-        while first < total:
-            done = [*filter(readable, folder.glob(f"{own}-{asked}-{first}-*.parquet"))]  # by a killed job
-            if done:
-                part, last = done[0], int(done[0].stem.split("-")[-1])
-                bar.update((last - first) * len(cells))
+def evaluate_shard(strip, cells, store, path, code, shard, shards):
+    """Leave the share of one of so many shards in `store`, as parts of the strip that `evaluate` will write
+    to `path`."""
+    kept = Kept(strip, cells, store, path, code)
+    first, last = share(len(strip.data.labels), strip.batch_images, shard, shards)
+    if missing := kept.missing():
+        compute(strip, missing, kept, first, last)
+
+
+def compute(strip, cells, kept, first, last):
+    """Images first..last in some cells, in pieces: [(part, first, last)] one after the other. What parts hold
+    already is taken, whoever left them and wherever they begin and end; the rest becomes new parts."""
+    known = [part for part in kept.parts() if {*cells} <= {*part.cells}]
+    pieces, start, total = [], first, (last - first) * len(cells)
+    with jobs.progress(total=total, unit="image", desc=kept.name[:8]) as bar:
+        while start < last:
+            there = [part for part in known if part.first <= start < part.last]
+            if there:
+                part = max(there, key=lambda part: part.last)
+                bar.update((min(part.last, last) - start) * len(cells))
             else:
-                clock = time.monotonic()
-                last, tables_of_cells = strip.part(first, cells, bar.update)
-                part = folder / f"{own}-{asked}-{first}-{last}.parquet"
-                with files.whole(part) as temporary:
-                    tables.write(temporary, tables_of_cells, {})
-                rate = (last - first) * len(cells) / (time.monotonic() - clock)
-                left = (total - last) * len(cells) / rate
-                logging.info(
-                    "%d of %d images in %d cells, %.0f images/s, %.0f s left",
-                    last,
-                    total,
-                    len(cells),
-                    rate,
-                    left,
-                )
-            parts.append(part)
-            first = last
-    return parts
+                gap = min([last, *(part.first for part in known if part.first > start)])
+                stop, found = strip.part(start, gap, cells, bar.update)
+                part = kept.write(cells, start, stop, found)
+                rate = strip.passes / strip.seconds
+                left = (last - stop) * len(cells) / rate
+                counts = stop - first, last - first, len(cells)
+                logging.info("%d of %d images in %d cells, %.0f images/s, %.0f s left", *counts, rate, left)
+            stop = min(part.last, last)
+            pieces.append((part, start, stop))
+            start = stop
+    return pieces
 
 
 def clear(store, strips):

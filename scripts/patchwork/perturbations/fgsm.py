@@ -13,6 +13,7 @@ FAMILY = "adversarial"
 AXIS = "bound in 1/255 (l-inf)"
 LEVELS = [0, 1, 2, 4, 8]
 RANGE = [0, 255]
+GRADIENTS = [1]
 MODEL = True
 SHOWS = "Left: half of the attacked image. Right: how the other half was changed, 16-fold around grey."
 

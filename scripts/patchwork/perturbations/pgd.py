@@ -14,6 +14,7 @@ AXIS = "bound in 1/255 (l-inf)"
 LEVELS = [0, 1, 2, 4, 8]
 RANGE = [0, 255]
 SETTINGS = {"steps": 5, "step_share": 0.5}
+GRADIENTS = ["steps"]
 MODEL = True
 SHOWS = "Left: half of the attacked image. Right: how the other half was changed, 16-fold around grey."
 

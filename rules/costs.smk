@@ -1,0 +1,118 @@
+"""What strips are expected to take, and how that cuts them into jobs. No rules here."""
+
+from snakemake.logging import logger
+
+from patchwork import costs
+
+SHARD = "results/shards/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.txt"
+JOB_SECONDS = config["compute"]["job_minutes"] * 60
+
+
+def strip_name(where):
+    return "{dataset}/{model}/{perturbation}/{variant}".format(**where)
+
+
+@cache
+def image_count(dataset):
+    """How many images a dataset has, or will have at most; 0 if that is not known before they are fetched."""
+    entry, index = datasets[dataset], f"results/images/{dataset}.parquet"
+    if os.path.isfile(index):
+        import pyarrow.parquet
+
+        return pyarrow.parquet.read_metadata(index).num_rows
+    if entries.is_own(entry):
+        return len(folders.listing(entry["root"], entry.get("images"), entry.get("list")))
+    return entry.get("images") or (image_count(entry["stylize"]) if "stylize" in entry else 0)
+
+
+def missing_cells(strip, notes):
+    """How many cells of a strip its job has to compute, as far as is known without its weights."""
+    cells, told = strip_cells(strip), notes.get(tuple(strip_name(strip).split("/")), {})
+    there = os.path.isfile(STRIP.format(**strip)) and told.get("origin") == strip_origin(strip)
+    return len({*cells} - {tuple(cell) for cell in told.get("cells", [])}) if there else len(cells)
+
+
+@cache
+def expected():
+    """What each strip takes: {name: {passes, left (of them), seconds (of a pass), shards}}. Told by the logs of
+    earlier jobs, and to who starts the workflow on the terminal."""
+    found, notes = {}, costs.notes("logs/predict")
+    rates = costs.Rates(notes + costs.notes("logs/predict_shard"), config["compute"], perturbations, models)
+    for strip in asked:
+        images, left = image_count(strip["dataset"]), missing_cells(strip, dict(notes))
+        found[strip_name(strip)] = {"passes": images * len(strip_cells(strip)), "left": images * left}
+    long = {each["model"] for each in asked if found[strip_name(each)]["passes"] >= costs.FEW_PASSES}
+    rates.count(long, ".snakemake/operations.json", f"{HERE}/scripts")
+    for strip in asked:
+        entry, batches = found[strip_name(strip)], -(
+            -image_count(strip["dataset"]) // compute["batch_images"]
+        )
+        entry["seconds"] = rates.seconds(strip)
+        entry["shards"] = costs.shards(entry["left"] * entry["seconds"], JOB_SECONDS, batches)
+    tell(found, rates)
+    return found
+
+
+def tell(found, rates):
+    """Say on the terminal what a run is expected to take, if that is asked for or worth a look."""
+    rows, told = {}, set()
+    for study, entry in config["studies"].items():
+        names = map(strip_name, settings.asked(config | {"studies": {study: entry}}, perturbations))
+        strips = [found[name] for name in names if not (name in told or told.add(name))]
+        if strips:
+            left, passes = [s for s in strips if s["left"]], sum(s["passes"] for s in strips)
+            seconds = [sum(s[kind] * s["seconds"] for s in strips) for kind in ("passes", "left")]
+            rows[study] = len(strips), len(left), passes, *seconds
+    if not workflow.dryrun and sum(row[-1] for row in rows.values()) < JOB_SECONDS:
+        return
+    unit = "CPU hours" if costs.device(compute["device"]) == "cpu" else "GPU hours"
+    those = {strip["model"] for strip in asked}
+    known, counted = sum(map(rates.measured, those)), len(rates.operations)
+    logger.info("\n".join(costs.table(rows, unit)))
+    logger.info(
+        f"{known} of {len(those)} models were measured; of {counted} networks operations were counted, at "
+        f"{rates.sustained / 1e12:g} TFLOP/s. Strips alone: no trainings, measures, readouts.\n"
+    )
+
+
+@cache
+def submissions():
+    """The strips of one dataset and model that a cluster gets at once, one job after the other: {name of a strip:
+    name of the group}. Those that wait for the same: for shards, or for the same kind of file."""
+    waiting, groups = {}, {}
+    for strip in asked:
+        entry = expected()[strip_name(strip)]
+        waits = "shards" if entry["shards"] > 1 else "_".join(needs(strip))
+        seconds = 0 if entry["shards"] > 1 else entry["left"] * entry["seconds"]
+        if entry["left"]:
+            key = (strip["dataset"], strip["model"], waits)
+            waiting.setdefault(key, {})[strip_name(strip)] = seconds
+    for key, strips in waiting.items():
+        for number, batch in enumerate(costs.batches(strips, JOB_SECONDS)):
+            groups |= dict.fromkeys(
+                batch if len(batch) > 1 else [], "-".join(filter(None, (*key, str(number))))
+            )
+    return groups
+
+
+def submission(where):
+    """The group of a strip. Its name is new in each run; to --group-components it is `submission`."""
+    group = submissions().get(strip_name(where))
+    if group:
+        workflow.parent_groupids[group] = "submission"
+    return group
+
+
+def shards_of_strip(where):
+    """The marks of the shards of a long strip. Who starts the workflow waits for them; the job itself takes
+    whatever is in the store."""
+    shards = expected().get(strip_name(where), {}).get("shards", 1) if workflow.is_main_process else 1
+    return [SHARD.format(**where, shard=shard, shards=shards) for shard in range(shards if shards > 1 else 0)]
+
+
+def runtime_minutes(where, attempt):
+    """Time that a cluster is asked for: three times what is expected, and some for the start; more each time."""
+    entry = expected().get(strip_name(where), {}) if workflow.is_main_process else {}
+    shards = int(where.get("shards", 1))
+    seconds = entry.get("left", 0) * entry.get("seconds", 0) / shards
+    return attempt * (10 + int(seconds * 3 / 60))

@@ -1,0 +1,201 @@
+"""What strips are expected to take, before anything runs: as long as earlier ones took, else as long as the
+operations of their networks would.
+
+A pass is an image in a cell. Times are those of one GPU, or of one thread of a CPU. Nothing here imports
+torch: it is asked whenever the workflow is planned.
+"""
+
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from patchwork import files
+
+# A gradient of the pixels is a pass forward and one back; 1.9 to 3.2 were measured.
+GRADIENT_PASSES = 2
+
+# Operations per second / 1e12 that networks sustain, in float32 and in the halved formats, where nothing has
+# been measured yet. cpu: one thread does 0.03 to 0.08 (measured), and halves gain nothing. cuda: half of what
+# a V100 does at most (15.7), and a seventh of what the tensor cores of an A100 do (312). mps: half of an M1
+# (2.6).
+TERAFLOPS = {"cpu": (0.05, 0.05), "cuda": (8, 45), "mps": (1.3, 1.3)}
+
+# Strips of fewer passes are over before the operations of their network would be counted, and count as
+# nothing.
+FEW_PASSES = 1000
+
+
+def device(name):
+    """The kind of device that jobs will compute on, as torch would choose, without asking it."""
+    if name != "auto":
+        return name.split(":")[0]
+    if os.path.exists("/dev/nvidiactl") or os.path.exists("/dev/kfd"):
+        return "cuda"
+    return "mps" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "cpu"
+
+
+def teraflops(compute):
+    """What the config tells of it, else TERAFLOPS."""
+    full, half = TERAFLOPS[device(compute["device"])]
+    return compute.get("teraflops", full if compute["dtype"] == "float32" else half)
+
+
+def network(entry):
+    """All of a model's entry that decides how long a pass takes."""
+    return json.dumps({key: entry.get(key) for key in ("timm", "options", "size")}, sort_keys=True)
+
+
+# ---- what jobs leave ----
+
+
+def note(path, strip, model, threads, **told):
+    """Leave at `path` what a strip (strips.Strip) has measured, and what else is `told`.
+
+    A job that computed nothing, as all was there, keeps what an earlier one has measured.
+    """
+    path = Path(path)
+    measured = {
+        "network": network(model),
+        "device": strip.device.type,
+        "dtype": str(strip.dtype).removeprefix("torch."),
+        "threads": threads,
+        "passes": strip.passes,
+        "seconds": strip.seconds,
+    }
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    with files.whole(path) as temporary:
+        temporary.write_text(json.dumps(earlier | told | (measured if strip.passes else {})))
+
+
+def notes(folder):
+    """All that was left below a folder: a list of (names of folders and file below it, what was told)."""
+    found = sorted(Path(folder).rglob("*.json"))
+    return [(path.relative_to(folder).with_suffix("").parts, json.loads(path.read_text())) for path in found]
+
+
+# ---- what is expected ----
+
+
+def gradients(perturbation):
+    """How many gradients an image takes under any level but the first: the product of GRADIENTS."""
+    if "gradients" not in perturbation:
+        return 0
+    settings = perturbation.get("settings", {})
+    return math.prod(settings.get(factor, factor) for factor in perturbation["gradients"])
+
+
+class Rates:
+    """How long passes take.
+
+    measured: [((dataset, model, perturbation, variant, ...), what was told)], see `notes`. compute: of the
+    config; only what was measured in its dtype, on its kind of device, counts. perturbations: the catalogue.
+    models: the entries of the config. `operations`: of a pass, of networks that were not measured (`count`).
+    """
+
+    def __init__(self, measured, compute, perturbations, models):
+        self.perturbations, self.models, self.operations = perturbations, models, {}
+        self.sustained, kind = teraflops(compute) * 1e12, device(compute["device"])
+        full, half = TERAFLOPS[kind]
+        # Gradients are always in float32.
+        self.slower = 1 if compute["dtype"] == "float32" else half / full
+        sums = defaultdict(lambda: [0, 0.0])
+        for (dataset, _, *perturbation), told in measured:
+            if (told.get("device"), told.get("dtype")) == (kind, compute["dtype"]):
+                name, threads = "/".join(perturbation[:2]), told["threads"] if kind == "cpu" else 1
+                for key in ((told["network"], name), (told["network"], name, dataset)):
+                    sums[key][0] += told["passes"]
+                    sums[key][1] += told["seconds"] * threads
+        self.took = {key: seconds / passes for key, (passes, seconds) in sums.items()}
+        self.plain = {}  # of each network what it takes for itself: what its fastest strip took
+        for key in (key for key in self.took if len(key) == 2 and key[1] in perturbations):
+            alone = self.took[key] / self.weight(key[1])
+            self.plain[key[0]] = min(alone, self.plain.get(key[0], math.inf))
+
+    def weight(self, name):
+        """How many forward passes a pass under a perturbation takes, as a mean over its levels."""
+        entry = self.perturbations[name]
+        attacked = gradients(entry) * GRADIENT_PASSES * self.slower
+        return 1 + attacked * (1 - 1 / len(entry["levels"]))
+
+    def measured(self, model):
+        """Whether any strip of a model's network was."""
+        return network(self.models[model]) in self.plain
+
+    def seconds(self, strip):
+        """Of a pass of a strip, {dataset, model, perturbation, variant}: what this one took, else one on
+        another dataset, else what the network takes for itself and what the perturbation adds, as told by
+        other networks; 0 if nothing is known of the network."""
+        key, name = network(self.models[strip["model"]]), "{perturbation}/{variant}".format(**strip)
+        for known in ((key, name, strip["dataset"]), (key, name)):
+            if known in self.took:
+                return self.took[known]
+        alone = self.plain.get(key, self.operations.get(key, 0) / self.sustained)
+        others = [
+            (self.took[other, name], plain)
+            for other, plain in self.plain.items()
+            if (other, name) in self.took
+        ]
+        if not alone or not others:
+            return alone * self.weight(name)
+        if gradients(self.perturbations[name]):  # which are the network's own
+            return alone * statistics.median(took / plain for took, plain in others)
+        return alone + statistics.median(took - plain for took, plain in others)
+
+    def count(self, names, cache, scripts):
+        """Count the operations of these models, as far as they were not measured and can be built: of others
+        their jobs will tell.
+
+        cache: a file that keeps what was counted once. scripts: the folder of this package, for the process
+        that counts, as torch takes seconds to import.
+        """
+        networks = {network(self.models[name]) for name in names if not self.measured(name)}
+        known = json.loads(Path(cache).read_text()) if os.path.exists(cache) else {}
+        if unknown := sorted(networks - known.keys()):
+            done = subprocess.run(
+                [sys.executable, "-m", "patchwork.operations"],
+                input=json.dumps(unknown),
+                env=os.environ | {"PYTHONPATH": str(scripts)},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            known |= json.loads(done.stdout) if done.returncode == 0 else {}
+            with files.whole(cache) as path:
+                path.write_text(json.dumps(known))
+        self.operations = {key: known[key] for key in networks if known.get(key)}
+
+
+# ---- how it is cut into jobs ----
+
+
+def shards(seconds, job_seconds, most):
+    """By how many jobs a strip is computed, so that each takes about `job_seconds`."""
+    return max(1, min(most, round(seconds / job_seconds)))
+
+
+def batches(strips, job_seconds, start_seconds=15):
+    """Strips, {name: seconds}, one after the other, in lists that take at most `job_seconds`: what is done by
+    one submission to a cluster. A job also takes its start."""
+    found, taken = [], math.inf
+    for name, seconds in strips.items():
+        taken += seconds + start_seconds
+        if taken > job_seconds:
+            found.append([])
+            taken = seconds + start_seconds
+        found[-1].append(name)
+    return found
+
+
+def table(rows, unit):
+    """Lines for people: {name: (jobs, jobs left, passes, seconds, seconds left)}. unit: of the hours."""
+    width = max(map(len, [*rows, "together"]))
+    yield f"{'expected':{width}}  strips    left      passes  {unit:>9}     left"
+    together = [sum(row[column] for row in rows.values()) for column in range(5)]
+    for name, (jobs, left, passes, seconds, rest) in [*rows.items(), ("together", together)]:
+        hours = f"{seconds / 3600:9.1f}{rest / 3600:9.1f}"
+        yield f"{name:{width}}{jobs:8,d}{left:8,d}{passes:12,d}  {hours}"

@@ -1,0 +1,43 @@
+"""The floating point operations of networks, counted without their weights and without an image.
+
+Run as a program by costs.operations: networks in, as JSON, and {network: operations} out.
+"""
+
+import json
+import logging
+import sys
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from patchwork import models
+
+
+def count(entry):
+    """Of one pass of a single image through the network of a config entry {timm, options, size}.
+
+    A multiplication and an addition are two. Layers that torch does not count, norms and the like, are left
+    out.
+    """
+    size = entry["size"] and (entry["size"], entry["size"])
+    with torch.device("meta"):
+        model = models.Model(models.create({"timm": entry["timm"], "options": entry["options"] or {}}), size)
+        image = torch.empty(1, 3, *model.size)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.eval()(image)
+    return counter.get_total_flops()
+
+
+def main():
+    found = {}
+    for network in json.load(sys.stdin):
+        try:
+            found[network] = count(json.loads(network))
+        except Exception as error:  # whatever a network is made of; its jobs will tell
+            logging.warning("%s: %s", network, error)
+            found[network] = None
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
