@@ -1,11 +1,16 @@
 """What strips are expected to take, and how that cuts them into jobs. No rules here."""
 
+import math
+
 from snakemake.logging import logger
 
 from patchwork import costs
 
 SHARD = "results/shards/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.txt"
 JOB_SECONDS = config["compute"]["job_minutes"] * 60
+# A profile may ask for a GPU where the config does not.
+GPU_ASKED = "gpu" in workflow.resource_settings.overwrite_resources.get("predict", {})
+DEVICE = costs.device(compute["device"], GPU_ASKED)
 
 
 def strip_name(where):
@@ -25,9 +30,9 @@ def image_count(dataset):
     return entry.get("images") or (image_count(entry["stylize"]) if "stylize" in entry else 0)
 
 
-def missing_cells(strip, notes):
+def missing_cells(strip, told):
     """How many cells of a strip its job has to compute, as far as is known without its weights."""
-    cells, told = strip_cells(strip), notes.get(tuple(strip_name(strip).split("/")), {})
+    cells = strip_cells(strip)
     there = os.path.isfile(STRIP.format(**strip)) and told.get("origin") == strip_origin(strip)
     return len({*cells} - {tuple(cell) for cell in told.get("cells", [])}) if there else len(cells)
 
@@ -36,19 +41,20 @@ def missing_cells(strip, notes):
 def expected():
     """What each strip takes: {name: {passes, left (of them), seconds (of a pass), shards}}. Told by the logs of
     earlier jobs, and to who starts the workflow on the terminal."""
-    found, notes = {}, costs.notes("logs/predict")
-    rates = costs.Rates(notes + costs.notes("logs/predict_shard"), config["compute"], perturbations, models)
+    notes, found = costs.notes("logs/predict"), {}
+    told = {"/".join(names): note for names, note in notes}
     for strip in asked:
-        images, left = image_count(strip["dataset"]), missing_cells(strip, dict(notes))
-        found[strip_name(strip)] = {"passes": images * len(strip_cells(strip)), "left": images * left}
-    long = {each["model"] for each in asked if found[strip_name(each)]["passes"] >= costs.FEW_PASSES}
+        name, images = strip_name(strip), image_count(strip["dataset"])
+        left = missing_cells(strip, told.get(name, {}))
+        found[name] = {"passes": images * len(strip_cells(strip)), "left": images * left}
+    measured = notes + costs.notes("logs/predict_shard")
+    rates = costs.Rates(measured, DEVICE, config["compute"], perturbations, models)
+    long = {strip["model"] for strip in asked if found[strip_name(strip)]["passes"] >= costs.FEW_PASSES}
     rates.count(long, ".snakemake/operations.json", f"{HERE}/scripts")
     for strip in asked:
-        entry, batches = found[strip_name(strip)], -(
-            -image_count(strip["dataset"]) // compute["batch_images"]
-        )
+        entry, most = found[strip_name(strip)], image_count(strip["dataset"]) // compute["batch_images"]
         entry["seconds"] = rates.seconds(strip)
-        entry["shards"] = costs.shards(entry["left"] * entry["seconds"], JOB_SECONDS, batches)
+        entry["shards"] = costs.shards(entry["left"] * entry["seconds"], JOB_SECONDS, most)
     tell(found, rates)
     return found
 
@@ -65,33 +71,30 @@ def tell(found, rates):
             rows[study] = len(strips), len(left), passes, *seconds
     if not workflow.dryrun and sum(row[-1] for row in rows.values()) < JOB_SECONDS:
         return
-    unit = "CPU hours" if costs.device(compute["device"]) == "cpu" else "GPU hours"
     those = {strip["model"] for strip in asked}
     known, counted = sum(map(rates.measured, those)), len(rates.operations)
-    logger.info("\n".join(costs.table(rows, unit)))
+    logger.info("\n".join(costs.table(rows, "CPU hours" if DEVICE == "cpu" else "GPU hours")))
     logger.info(
         f"{known} of {len(those)} models were measured; of {counted} networks operations were counted, at "
-        f"{rates.sustained / 1e12:g} TFLOP/s. Strips alone: no trainings, measures, readouts.\n"
+        f"{rates.teraflops:g} TFLOP/s. Strips alone: no trainings, measures, readouts.\n"
     )
 
 
 @cache
 def submissions():
-    """The strips of one dataset and model that a cluster gets at once, one job after the other: {name of a strip:
-    name of the group}. Those that wait for the same: for shards, or for the same kind of file."""
+    """The short strips of one dataset and model that a cluster gets at once, to be computed one after the other,
+    and likewise the long ones, that only wait for their shards: {name of a strip: group}."""
     waiting, groups = {}, {}
     for strip in asked:
-        entry = expected()[strip_name(strip)]
-        waits = "shards" if entry["shards"] > 1 else "_".join(needs(strip))
-        seconds = 0 if entry["shards"] > 1 else entry["left"] * entry["seconds"]
+        name, entry = strip_name(strip), expected()[strip_name(strip)]
+        short = entry["shards"] == 1
         if entry["left"]:
-            key = (strip["dataset"], strip["model"], waits)
-            waiting.setdefault(key, {})[strip_name(strip)] = seconds
+            # Together only those that wait for the same kinds of files.
+            key = (strip["dataset"], strip["model"], *(needs(strip) if short else ["shards"]))
+            waiting.setdefault(key, {})[name] = entry["left"] * entry["seconds"] if short else 0
     for key, strips in waiting.items():
         for number, batch in enumerate(costs.batches(strips, JOB_SECONDS)):
-            groups |= dict.fromkeys(
-                batch if len(batch) > 1 else [], "-".join(filter(None, (*key, str(number))))
-            )
+            groups |= dict.fromkeys(batch, "-".join([*key, str(number)])) if len(batch) > 1 else {}
     return groups
 
 
@@ -103,16 +106,18 @@ def submission(where):
     return group
 
 
-def shards_of_strip(where):
+def strip_shards(where):
     """The marks of the shards of a long strip. Who starts the workflow waits for them; the job itself takes
     whatever is in the store."""
     shards = expected().get(strip_name(where), {}).get("shards", 1) if workflow.is_main_process else 1
-    return [SHARD.format(**where, shard=shard, shards=shards) for shard in range(shards if shards > 1 else 0)]
+    return (
+        [SHARD.format(**where, shard=shard, shards=shards) for shard in range(shards)] if shards > 1 else []
+    )
 
 
 def runtime_minutes(where, attempt):
     """Time that a cluster is asked for: three times what is expected, and some for the start; more each time."""
     entry = expected().get(strip_name(where), {}) if workflow.is_main_process else {}
-    shards = int(where.get("shards", 1))
-    seconds = entry.get("left", 0) * entry.get("seconds", 0) / shards
-    return attempt * (10 + int(seconds * 3 / 60))
+    seconds = entry.get("left", 0) * entry.get("seconds", 0) or JOB_SECONDS
+    shards = int(where.get("shards", entry.get("shards", 1)))  # or `predict`, which finds what they leave
+    return attempt * (10 + math.ceil(3 * seconds / shards / 60))

@@ -5,7 +5,7 @@ rule predict:
         images="results/images/{dataset}.npy",
         index="results/images/{dataset}.parquet",
         weights=lambda w: weights(w.model),
-        shards=shards_of_strip,
+        shards=strip_shards,
     output:
         STRIP,
     log:

@@ -31,19 +31,16 @@ TERAFLOPS = {"cpu": (0.05, 0.05), "cuda": (8, 45), "mps": (1.3, 1.3)}
 FEW_PASSES = 1000
 
 
-def device(name):
-    """The kind of device that jobs will compute on, as torch would choose, without asking it."""
+def device(name, asked=False):
+    """The kind of device that jobs will compute on, as torch would choose, without asking it.
+
+    name: in the config. asked: whether a cluster is asked for GPUs, which the machine that plans may lack.
+    """
     if name != "auto":
         return name.split(":")[0]
-    if os.path.exists("/dev/nvidiactl") or os.path.exists("/dev/kfd"):
+    if asked or os.path.exists("/dev/nvidiactl") or os.path.exists("/dev/kfd"):
         return "cuda"
     return "mps" if (sys.platform, platform.machine()) == ("darwin", "arm64") else "cpu"
-
-
-def teraflops(compute):
-    """What the config tells of it, else TERAFLOPS."""
-    full, half = TERAFLOPS[device(compute["device"])]
-    return compute.get("teraflops", full if compute["dtype"] == "float32" else half)
 
 
 def network(entry):
@@ -93,21 +90,22 @@ def gradients(perturbation):
 class Rates:
     """How long passes take.
 
-    measured: [((dataset, model, perturbation, variant, ...), what was told)], see `notes`. compute: of the
-    config; only what was measured in its dtype, on its kind of device, counts. perturbations: the catalogue.
-    models: the entries of the config. `operations`: of a pass, of networks that were not measured (`count`).
+    measured: [((dataset, model, perturbation, variant, ...), what was told)], see `notes`; only what was
+    measured on this kind of `device`, in the dtype of `compute`, counts. perturbations: the catalogue.
+    models: the entries of the config. `operations`: of a pass, of networks that were not measured (`count`);
+    `teraflops`: what they are taken to sustain.
     """
 
-    def __init__(self, measured, compute, perturbations, models):
+    def __init__(self, measured, device, compute, perturbations, models):
         self.perturbations, self.models, self.operations = perturbations, models, {}
-        self.sustained, kind = teraflops(compute) * 1e12, device(compute["device"])
-        full, half = TERAFLOPS[kind]
-        # Gradients are always in float32.
-        self.slower = 1 if compute["dtype"] == "float32" else half / full
+        full, half = TERAFLOPS[device]
+        own = full if compute["dtype"] == "float32" else half
+        self.teraflops = compute.get("teraflops", own)
+        self.slower = own / full  # are gradients, which are always in float32
         sums = defaultdict(lambda: [0, 0.0])
         for (dataset, _, *perturbation), told in measured:
-            if (told.get("device"), told.get("dtype")) == (kind, compute["dtype"]):
-                name, threads = "/".join(perturbation[:2]), told["threads"] if kind == "cpu" else 1
+            if (told.get("device"), told.get("dtype")) == (device, compute["dtype"]):
+                name, threads = "/".join(perturbation[:2]), told["threads"] if device == "cpu" else 1
                 for key in ((told["network"], name), (told["network"], name, dataset)):
                     sums[key][0] += told["passes"]
                     sums[key][1] += told["seconds"] * threads
@@ -135,7 +133,7 @@ class Rates:
         for known in ((key, name, strip["dataset"]), (key, name)):
             if known in self.took:
                 return self.took[known]
-        alone = self.plain.get(key, self.operations.get(key, 0) / self.sustained)
+        alone = self.plain.get(key, self.operations.get(key, 0) / self.teraflops / 1e12)
         others = [
             (self.took[other, name], plain)
             for other, plain in self.plain.items()
@@ -151,8 +149,8 @@ class Rates:
         """Count the operations of these models, as far as they were not measured and can be built: of others
         their jobs will tell.
 
-        cache: a file that keeps what was counted once. scripts: the folder of this package, for the process
-        that counts, as torch takes seconds to import.
+        cache: a file that keeps what was counted once. scripts: the folder that this package is in, for the
+        process that counts, as torch takes seconds to import.
         """
         networks = {network(self.models[name]) for name in names if not self.measured(name)}
         known = json.loads(Path(cache).read_text()) if os.path.exists(cache) else {}
@@ -160,7 +158,7 @@ class Rates:
             done = subprocess.run(
                 [sys.executable, "-m", "patchwork.operations"],
                 input=json.dumps(unknown),
-                env=os.environ | {"PYTHONPATH": str(scripts)},
+                cwd=scripts,
                 stdout=subprocess.PIPE,
                 text=True,
             )
@@ -174,20 +172,21 @@ class Rates:
 
 
 def shards(seconds, job_seconds, most):
-    """By how many jobs a strip is computed, so that each takes about `job_seconds`."""
+    """By how many jobs a strip is computed, at `most`, so that each takes about `job_seconds`."""
     return max(1, min(most, round(seconds / job_seconds)))
 
 
 def batches(strips, job_seconds, start_seconds=15):
-    """Strips, {name: seconds}, one after the other, in lists that take at most `job_seconds`: what is done by
-    one submission to a cluster. A job also takes its start."""
+    """Strips, {name: seconds}, in lists that take about `job_seconds` one after the other: each is for one
+    submission to a cluster. Every strip takes its start, too."""
     found, taken = [], math.inf
     for name, seconds in strips.items():
-        taken += seconds + start_seconds
-        if taken > job_seconds:
+        took = seconds + start_seconds
+        if taken + took / 2 > job_seconds:  # it is nearer to the wanted time without this one
             found.append([])
-            taken = seconds + start_seconds
+            taken = 0
         found[-1].append(name)
+        taken += took
     return found
 
 

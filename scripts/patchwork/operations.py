@@ -24,7 +24,7 @@ def count(entry):
         model = models.Model(models.create({"timm": entry["timm"], "options": entry["options"] or {}}), size)
         image = torch.empty(1, 3, *model.size)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model.eval()(image)
+        model.eval().requires_grad_(False)(image)
     return counter.get_total_flops()
 
 
