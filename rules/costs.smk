@@ -39,16 +39,15 @@ def missing_cells(strip, told):
 
 @cache
 def expected():
-    """What each strip takes: {name: {passes, left (of them), seconds (of a pass), shards}}. Told by the logs of
-    earlier jobs, and to who starts the workflow on the terminal."""
-    notes, found = costs.notes("logs/predict"), {}
+    """What each strip takes: {name: {passes, left (of them), seconds (of a pass), shards}}. Told by what
+    earlier jobs have left, and to who starts the workflow on the terminal."""
+    notes, found = costs.notes("results/costs"), {}
     told = {"/".join(names): note for names, note in notes}
     for strip in asked:
         name, images = strip_name(strip), image_count(strip["dataset"])
         left = missing_cells(strip, told.get(name, {}))
         found[name] = {"passes": images * len(strip_cells(strip)), "left": images * left}
-    measured = notes + costs.notes("logs/predict_shard")
-    rates = costs.Rates(measured, DEVICE, config["compute"], perturbations, models)
+    rates = costs.Rates(notes, DEVICE, config["compute"], perturbations, models)
     long = {strip["model"] for strip in asked if found[strip_name(strip)]["passes"] >= costs.FEW_PASSES}
     rates.count(long, ".snakemake/operations.json", f"{HERE}/scripts")
     for strip in asked:

@@ -10,7 +10,6 @@ rule predict:
         STRIP,
     log:
         "logs/predict/{dataset}/{model}/{perturbation}/{variant}.log",
-        cost="logs/predict/{dataset}/{model}/{perturbation}/{variant}.json",
     benchmark:
         "benchmarks/predict/{dataset}/{model}/{perturbation}/{variant}.jsonl"
     group:
@@ -30,6 +29,7 @@ rule predict:
         settings=lambda w: perturbation(w).get("settings", {}),
         compute=compute,
         store="results/cells",
+        cost="results/costs/{dataset}/{model}/{perturbation}/{variant}.json",
     script:
         "../scripts/predict.py"
 
@@ -45,7 +45,6 @@ rule predict_shard:
         temp(SHARD),
     log:
         "logs/predict_shard/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.log",
-        cost="logs/predict_shard/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.json",
     benchmark:
         "benchmarks/predict_shard/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.jsonl"
     priority: 1  # the longest jobs of the grid
@@ -65,6 +64,7 @@ rule predict_shard:
         compute=compute,
         store="results/cells",
         strip=STRIP,
+        cost="results/costs/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.json",
     script:
         "../scripts/predict_shard.py"
 

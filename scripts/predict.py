@@ -15,4 +15,4 @@ strip = strips.Strip(model, data, *seen, needs=needs, needs_origin=params.needs)
 cells = [tuple(cell) for cell in params.cells]
 strips.evaluate(strip, cells, params.store, snakemake.output[0], params.code)
 told = {"origin": params.origin, "cells": params.cells}
-costs.note(snakemake.log.cost, strip, params.model, snakemake.threads, **told)
+costs.note(params.cost, strip, params.model, snakemake.threads, **told)

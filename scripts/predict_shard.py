@@ -15,6 +15,6 @@ strip = strips.Strip(model, data, *seen, needs=needs, needs_origin=params.needs)
 cells = [tuple(cell) for cell in params.cells]
 shard = int(where.shard), int(where.shards)
 strips.evaluate_shard(strip, cells, params.store, params.strip, params.code, *shard)
-costs.note(snakemake.log.cost, strip, params.model, snakemake.threads)
+costs.note(params.cost, strip, params.model, snakemake.threads)
 with files.whole(snakemake.output[0]) as path:
     path.write_text(f"{strip.passes} passes in {strip.seconds:.0f} s\n")

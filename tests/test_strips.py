@@ -334,6 +334,88 @@ def test_parts_of_other_cells_are_not_taken(tmp_path, data, monkeypatch):
     assert passed == len(CELLS) * IMAGES and table.equals(reference)
 
 
+# ---- shards ----
+
+
+def run_shard(tmp_path, data, shard, shards, asked=CELLS, end=None):
+    """Images that passed through the network for one of the shards of the strip that `run` writes."""
+    model = build(tmp_path)
+    counter = Counter(model, end=end)
+    strip = strips.Strip(model, data, "set", "random_drop", "4x4", COMPUTE)
+    path = tmp_path / "strip.parquet"
+    try:
+        strips.evaluate_shard(strip, asked, tmp_path / "store", path, "c", shard, shards)
+    except KeyboardInterrupt:
+        return counter.images
+    assert strip.passes == counter.images and (strip.seconds > 0) == (strip.passes > 0)
+    return counter.images
+
+
+def bytes_of(folder):
+    """The strip and all that is in the store."""
+    found = [folder / "strip.parquet", *(folder / "store").rglob("*.*")]
+    return {path.relative_to(folder): path.read_bytes() for path in found}
+
+
+@pytest.fixture
+def uncut(tmp_path, data):
+    """What is left by a strip that one job has computed."""
+    (tmp_path / "uncut").mkdir()
+    run(tmp_path / "uncut", data)
+    return bytes_of(tmp_path / "uncut")
+
+
+@pytest.mark.parametrize(("images", "batch"), [(10, 4), (50_000, 64), (7, 16), (12, 4)])
+@pytest.mark.parametrize("shards", [1, 2, 3, 5])
+def test_shards_are_whole_batches_and_have_every_image_once(images, batch, shards):
+    shares = [strips.share(images, batch, shard, shards) for shard in range(shards)]
+    assert [i for first, last in shares for i in range(first, last)] == [*range(images)]
+    assert all(first % batch == 0 or first == images for first, _ in shares)
+    sizes = [last - first for first, last in shares]
+    assert max(sizes) - min(sizes) < 2 * batch
+
+
+@pytest.mark.parametrize("shards", [1, 2, 5])
+def test_a_strip_is_the_same_for_any_number_of_shards(tmp_path, data, uncut, shards):
+    computed = [run_shard(tmp_path, data, shard, shards) for shard in reversed(range(shards))]
+    assert sum(computed) == len(CELLS) * IMAGES and max(computed) <= -(-3 // shards) * 4 * len(CELLS)
+    assert run(tmp_path, data)[1] == 0
+    assert bytes_of(tmp_path) == uncut
+
+
+def test_a_shard_that_was_killed_goes_on_and_what_it_lacks_the_strip_computes(
+    tmp_path, data, uncut, monkeypatch
+):
+    monkeypatch.setattr(strips, "PART_SECONDS", 0)  # every batch is a part
+    batch = 4 * len(CELLS)
+    assert run_shard(tmp_path, data, 1, 2, end=batch) == batch
+    assert run_shard(tmp_path, data, 1, 2) == 2 * len(CELLS)  # images 8 and 9
+    assert run(tmp_path, data)[1] == batch  # the other shard
+    assert bytes_of(tmp_path) == uncut
+
+
+@pytest.mark.parametrize("end", [1, 2])
+def test_parts_of_another_split_are_taken_wherever_they_begin(tmp_path, data, uncut, monkeypatch, end):
+    batch = 4 * len(CELLS)
+    monkeypatch.setattr(strips, "PART_IMAGES", 8)
+    assert run_shard(tmp_path, data, 0, 1, end=end * batch) == end * batch  # ends within images 0 to 8
+    assert [*(tmp_path / "store").rglob("part-*")] == [] or end == 2
+    computed = [run_shard(tmp_path, data, shard, 3) for shard in (2, 1, 0)]
+    kept = 2 if end == 2 else 0  # batches, in one part that is longer than the shards of it
+    assert sum(computed) == len(CELLS) * IMAGES - kept * batch
+    assert run(tmp_path, data)[1] == 0
+    assert bytes_of(tmp_path) == uncut
+
+
+def test_parts_with_more_cells_serve_and_those_with_fewer_do_not(tmp_path, data):
+    more = cells({"noise": 256}, [0, 0.3, 0.6, 0.9], [0, 7])
+    reference, _ = run(tmp_path, data, code="reference")
+    run_shard(tmp_path, data, 0, 2, asked=more)  # one batch of four images
+    run_shard(tmp_path, data, 1, 2, asked=CELLS[:3])
+    table, passed = run(tmp_path, data)
+    assert passed == 6 * len(CELLS) and table.equals(reference)
+
+
 # ---- memory and number formats ----
 
 

@@ -29,12 +29,13 @@ def count(entry):
 
 
 def main():
+    logging.basicConfig(format="%(message)s")
     found = {}
     for network in json.load(sys.stdin):
         try:
             found[network] = count(json.loads(network))
         except Exception as error:  # whatever a network is made of; its jobs will tell
-            logging.warning("%s: %s", network, error)
+            logging.warning("operations of %s are not counted: %s", network, error)
             found[network] = None
     json.dump(found, sys.stdout)
 
