@@ -193,8 +193,8 @@ def batches(strips, job_seconds, start_seconds=15):
 def table(rows, unit):
     """Lines for people: {name: (jobs, jobs left, passes, seconds, seconds left)}. unit: of the hours."""
     width = max(map(len, [*rows, "together"]))
-    yield f"{'expected':{width}}  strips    left      passes  {unit:>9}     left"
+    yield f"{'expected':{width}}  strips    left           passes  {unit:>10}      left"
     together = [sum(row[column] for row in rows.values()) for column in range(5)]
     for name, (jobs, left, passes, seconds, rest) in [*rows.items(), ("together", together)]:
-        hours = f"{seconds / 3600:9.1f}{rest / 3600:9.1f}"
-        yield f"{name:{width}}{jobs:8,d}{left:8,d}{passes:12,d}  {hours}"
+        hours = f"{seconds / 3600:10,.1f}{rest / 3600:10,.1f}"
+        yield f"{name:{width}}{jobs:8,d}{left:8,d}{passes:17,d}  {hours}"
