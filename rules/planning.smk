@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import combinations, product
 
-from patchwork import protocols
+from patchwork import files, protocols
 
 
 def missing_files():
@@ -70,6 +70,13 @@ def lacking_classes():
         sizes = class_sizes(few_shots[few_shot]["data"])
         if sizes and (problem := protocols.episode_problem(sizes, few_shots[few_shot])):
             yield f"few_shots.{few_shot}: {problem}"
+
+
+onstart:
+    try:
+        files.check_writable("results")
+    except ValueError as error:
+        raise WorkflowError(str(error))
 
 
 if workflow.is_main_process:

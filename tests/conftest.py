@@ -116,3 +116,20 @@ def real():
     if not folder or not Path(folder).is_dir():
         pytest.skip("PATCHWORK_REAL names no folder")
     return Path(folder)
+
+
+def make_room(disk):
+    """Let a small disk grow."""
+    subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own, of 256 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder]
+    if os.geteuid() or subprocess.run(command).returncode:
+        pytest.skip("a disk of its own needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)

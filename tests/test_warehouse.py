@@ -102,11 +102,11 @@ class Study:
             files.append(file)
         return files, index
 
-    def build(self, foregrounds=(), saliency=None, beside=(), epochs=(), **more):
+    def build(self, path=None, foregrounds=(), saliency=None, beside=(), epochs=(), **more):
         """The warehouse of this study, and of others `beside` it."""
         studies = [self, *beside]
         files, indexes = zip(*(study.write() for study in studies), strict=True)
-        path = self.folder / "warehouse.duckdb"
+        path = path or self.folder / "warehouse.duckdb"
         published = self.published or ROOT / "reports/published.csv"
         given = {
             "predictions": [file for some in files for file in some],

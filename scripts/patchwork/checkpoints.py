@@ -1,7 +1,6 @@
 """Checkpoints of trainings: written whole, read without running code, refused if they are of another
 training."""
 
-import pickle
 import time
 from pathlib import Path
 
@@ -24,10 +23,8 @@ def load(path, origin=None):
     origin: what decides the training. Raises ValueError naming the file if it is damaged or of another
     origin.
     """
-    try:
+    with files.reading(path):
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged: delete it and run again") from error
     if origin is not None and checkpoint["origin"] != origin:
         raise ValueError(
             f"{path} is a checkpoint of a training with other settings, data or code (digest "

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from patchwork import grids, jobs, masked, noise, pixels
+from patchwork import files, grids, jobs, masked, noise, pixels
 
 SHARES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 SCORES = pa.schema(
@@ -33,12 +33,16 @@ def score(ranks, index, folder, columns, dataset, view):
     are resized by the nearest pixel.
     Raises ValueError or FileNotFoundError naming the mask at fault.
     """
-    rows = [row for row in pq.read_table(index).to_pylist() if row["image"] is not None and row.get("mask")]
+    with files.reading(index):
+        listed = pq.read_table(index).to_pylist()
+    rows = [row for row in listed if row["image"] is not None and row.get("mask")]
     for row in rows:
         row["mask"] = Path(columns).parent / row["mask"]
         if not row["mask"].is_file():
             raise FileNotFoundError(f"{columns}: there is no mask {row['mask']} of {row['path']}")
-    ranks, transform = np.load(ranks), pixels.view(**(view | {"interpolation": "nearest"}))
+    with files.reading(ranks):
+        ranks = np.load(ranks, allow_pickle=False)
+    transform = pixels.view(**(view | {"interpolation": "nearest"}))
     tables = [SCORES.empty_table()]
     with jobs.progress(total=len(rows), unit="image", desc="foreground") as bar:
         for first in range(0, len(rows), BATCH_IMAGES):

@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -72,7 +73,12 @@ def report(job, log, kind, error, trace):
     """Put the reason on the terminal in one line, and the whole story into the log."""
     sys.__excepthook__(kind, error, trace)
     reason = " ".join(str(error).split()) or kind.__name__
-    if not isinstance(error, (ValueError, FileNotFoundError)):  # our own messages need no type
+    if isinstance(error, ModuleNotFoundError):
+        reason = (
+            f"{sys.executable} on {socket.gethostname()} has no {error.name}: activate the environment that "
+            "Snakemake was installed in with all of requirements.txt, or start Snakemake with --sdm conda"
+        )
+    elif not isinstance(error, (ValueError, FileNotFoundError)):  # our own messages need no type
         reason = f"{kind.__name__}: {reason}"
     print(f"{job} failed: {reason} (log: {log})", file=terminal)
 

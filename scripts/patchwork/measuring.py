@@ -85,7 +85,10 @@ def picture(name, paths):
 
     paths: of the examples of each model. Models that have none are left out; of none it is an empty picture.
     """
-    kept = {model: safetensors.torch.load_file(path) for model, path in paths.items()}
+    kept = {}
+    for model, path in paths.items():
+        with files.reading(path):
+            kept[model] = safetensors.torch.load_file(path)
     kept = {model: examples for model, examples in kept.items() if examples}
     if not kept:
         return Image.new("RGB", (1, 1), "white"), {"columns": [], "rows": []}

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from patchwork import (
+    files,
     folders,
     hooks,
     without_compiler,  # noqa: F401 - before anything imports timm
@@ -350,20 +351,30 @@ def save(path, state, classes=None, metrics=None):
     """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on, none
     if it learnt without labels, and how that went (a dict of numbers)."""
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(state):
-        digest.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
-        digest.update(state[name].reshape(-1).view(torch.uint8).numpy())
     facts = {"classes": classes, "metrics": metrics}
     metadata = {key: json.dumps(fact) for key, fact in facts.items() if fact is not None}
-    metadata["digest"] = digest.hexdigest()
-    safetensors.torch.save_file(state, path, metadata)
+    safetensors.torch.save_file(state, path, metadata | {"digest": digest(state)})
+
+
+def digest(state):
+    """Of names, dtypes, shapes and values of the tensors of a state dict on the CPU."""
+    found = hashlib.blake2b(digest_size=16)
+    for name in sorted(state):
+        found.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
+        found.update(state[name].reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def load(path):
-    """A state dict and the metadata that `save` wrote, {digest, classes, metrics}."""
-    with safetensors.safe_open(path, "pt") as opened:
-        return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
+    """A state dict and the metadata that `save` wrote, {digest, classes, metrics}.
+
+    Raises ValueError naming the file if it is cut short or its values are not those that were saved.
+    """
+    with files.reading(path), safetensors.safe_open(path, "pt") as opened:
+        state, metadata = {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata()  # noqa: SIM118
+        if digest(state) != metadata["digest"]:
+            raise ValueError("another digest")
+    return state, metadata
 
 
 def device(compute):

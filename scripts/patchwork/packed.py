@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
+from patchwork import files
+
 
 class Packed:
     """A packed dataset: `labels` (int64 [N]), `paths`, `classes` (names in the order of outputs),
@@ -15,7 +17,8 @@ class Packed:
     read."""
 
     def __init__(self, array_path, index_path):
-        index = pq.read_table(index_path)
+        with files.reading(index_path):
+            index = pq.read_table(index_path)
         metadata = index.schema.metadata
         index = index.filter(index["image"].is_valid())
         self.labels = index["label"].to_numpy().astype(np.int64)
@@ -24,7 +27,8 @@ class Packed:
         self.categories = json.loads(metadata.get(b"categories", b"null"))
         self.digest = metadata[b"digest"].decode()
         self.array_path = array_path
-        array = np.load(array_path, mmap_mode="r")
+        with files.reading(array_path):
+            array = np.load(array_path, mmap_mode="r", allow_pickle=False)
         if len(index) != len(array):
             raise ValueError(f"{array_path} holds {len(array)} images, {index_path} lists {len(index)}")
         self.shape, self.offset = array.shape[1:], array.offset

@@ -15,7 +15,7 @@ import vl_convert
 import yaml
 from PIL import ExifTags, Image
 
-from patchwork import warehouse
+from patchwork import files, warehouse
 
 PACKAGES = [
     *("snakemake", "torch", "torchvision", "timm", "numpy", "pillow", "pyarrow"),
@@ -116,9 +116,7 @@ def page(template, path, figures, sheets, examples, stylized, settings):
             )
         }
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
-    drawn = [
-        (name, caption, json.loads(Path(spec).read_text(encoding="utf-8"))) for name, caption, spec in figures
-    ]
+    drawn = [(name, caption, read_json(spec)) for name, caption, spec in figures]
     sections = {
         "findings": ("Findings", findings(tables["findings"])),
         "models": ("Models", models(tables["models"])),
@@ -349,8 +347,7 @@ def figure(name, caption, spec):
 
 def sheet(about, path):
     """A picture of a few images at every level, with the levels above its columns."""
-    data = Path(path).read_bytes()
-    picture = Image.open(io.BytesIO(data))
+    data, picture = read_picture(path)
     width, model = picture.width, told(picture).get("model")
     levels = [f"{level:g}" for level in about["levels"]]
     variant = "" if about["variant"] == "plain" else f", {about['variant'].replace('_', ' ')}"
@@ -370,6 +367,20 @@ def sheet(about, path):
     )
 
 
+def read_picture(path):
+    """The bytes of an image file, and the image (PIL)."""
+    data = Path(path).read_bytes()
+    with files.reading(path):
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+    return data, picture
+
+
+def read_json(path):
+    with files.reading(path):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
 def told(picture):
     """What sheets.save has written into a picture about itself."""
     return json.loads(picture.getexif().get(ExifTags.Base.ImageDescription, "{}"))
@@ -378,8 +389,7 @@ def told(picture):
 def example(about, path):
     """A picture of what a measure has seen in a few images, with names above its columns and beside its rows;
     nothing if it applied to no model. about: dict of dataset, measure, models and shows."""
-    data = Path(path).read_bytes()
-    picture = Image.open(io.BytesIO(data))
+    data, picture = read_picture(path)
     columns, rows = (told(picture).get(key, []) for key in ("columns", "rows"))
     if not rows:
         return ""
@@ -401,8 +411,8 @@ def example(about, path):
 
 def stylization(dataset, entry, path):
     """A picture of a few contents, styles and results."""
-    data = Path(path).read_bytes()
-    width = Image.open(io.BytesIO(data)).width
+    data, picture = read_picture(path)
+    width = picture.width
     columns, alpha = ("content", "style", "result"), f"{entry['alpha']:g}"
     text = escape(
         f"A few images of {dataset}, one in each row; from left to right, the content, the style, and the "

@@ -122,7 +122,8 @@ def craft(view, model, shares, seeds, steps, batch_images, store):
                     patch = ascend(view, model, rows, share, seed, steps, batch_images, bar.update)
                     with files.whole(kept) as temporary:
                         save_file({"patch": patch.detach().cpu()}, temporary)
-                found[key(share, seed)] = load_file(kept)["patch"]
+                with files.reading(kept):
+                    found[key(share, seed)] = load_file(kept)["patch"]
     return found
 
 

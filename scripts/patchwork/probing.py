@@ -84,7 +84,7 @@ class Part:
 
     def pixels(self, chosen):
         """Some of the images: float32 [n, 3, H, W] in [0, 1]."""
-        images = np.load(self.data.array_path, mmap_mode="r")[self.rows[chosen]]
+        images = np.load(self.data.array_path, mmap_mode="r", allow_pickle=False)[self.rows[chosen]]
         return torch.from_numpy(images).float().div_(255)
 
 

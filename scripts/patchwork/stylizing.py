@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from patchwork import adain, folders, foreground, jobs, noise, pixels, sheets
+from patchwork import adain, files, folders, foreground, jobs, noise, pixels, sheets
 
 log = logging.getLogger(__name__)
 
@@ -90,16 +90,16 @@ def rows(name, contents, styles, columns=None, images=None, listed=(None, None))
     Raises ValueError if two images would have the same name as PNG.
     """
     found = [path for _, path in folders.listing(contents, images, listed[0])]
-    files, more = folders.below(styles, listed[1]), folders.read_columns(columns)
+    others, more = folders.below(styles, listed[1]), folders.read_columns(columns)
     keys = torch.tensor([noise.key(0, name, path, "style") for path in found])
-    drawn = (noise.uniform(keys, 1)[:, 0] * len(files)).long().tolist()
+    drawn = (noise.uniform(keys, 1)[:, 0] * len(others)).long().tolist()
     taken, listed = {}, []
     for content, style in zip(found, drawn, strict=True):
         path = str(Path(content).with_suffix(".png"))
         if path in taken:
             raise ValueError(f"{contents}: {taken[path]} and {content} would both become {path}: rename one")
         taken[path] = content
-        own = {"path": path, "content": content, "style": files[style]}
+        own = {"path": path, "content": content, "style": others[style]}
         listed.append(own | {key: value for key, value in more.get(content, {}).items() if key not in own})
     return listed
 
@@ -196,8 +196,13 @@ def save(image, path):
     """An image as PNG under its name once it is whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     channels = image[..., ::-1] if image.ndim == 3 else image  # OpenCV means blue, green, red
-    temporary.write_bytes(cv2.imencode(".png", channels, PNG)[1].tobytes())
-    os.replace(temporary, path)
+    try:
+        with files.room(path):
+            temporary.write_bytes(cv2.imencode(".png", channels, PNG)[1].tobytes())
+            os.replace(temporary, path)
+    except BaseException:
+        files.remove(temporary)
+        raise
 
 
 def whole(path):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 
 from patchwork import files, models
 
@@ -29,10 +29,12 @@ class Tokens:
     """
 
     def __init__(self, path):
-        facts = json.loads(facts_path(path).read_text(encoding="utf-8"))
+        with files.reading(facts_path(path)):
+            facts = json.loads(facts_path(path).read_text(encoding="utf-8"))
         self.parts, self.depth, self.decides = facts["parts"], facts["depth"], facts["decides"]
         self.refused, self.digest = facts["refused"], facts["digest"]
-        self.array = np.load(path, mmap_mode="r")
+        with files.reading(path):
+            self.array = np.load(path, mmap_mode="r", allow_pickle=False)
 
     def __len__(self):
         return len(self.array)
@@ -78,13 +80,14 @@ def extract(subject, path):
                 f"{subject.data.paths[first + row]} of {subject.dataset}; float16, in which they are stored, "
                 "ends at 65504"
             )
-        return first, last, stored.cpu().numpy()
+        return stored.cpu().numpy()
 
     shape = len(subject.data.paths), sum(part["width"] for part in parts)
-    with files.whole(path) as temporary:
-        array = open_memmap(temporary, "w+", np.float16, shape)
-        for first, last, values in subject.each(look) if parts else []:
-            array[first:last] = values
+    # Written, not mapped: to a mapped file on a full disk the answer is a signal, not an error.
+    with files.whole(path) as temporary, open(temporary, "wb") as array:
+        write_array_header_1_0(array, {"descr": "<f2", "fortran_order": False, "shape": shape})
+        for values in subject.each(look) if parts else []:
+            array.write(values.tobytes())
             digest.update(values)
     with files.whole(facts_path(path)) as temporary:
         temporary.write_text(json.dumps(facts | {"digest": digest.hexdigest()}), encoding="utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from patchwork import noise, packed
+from patchwork import files, noise, packed
 
 
 class Batch:
@@ -46,9 +46,12 @@ class View:
         self.arrays, self.files = {}, dict.fromkeys(getattr(self.module, "NEEDS", []))
         for name, path in (needs or {}).items():
             if str(path).endswith(".npy"):
-                self.arrays[name] = np.load(path, mmap_mode="r")
+                with files.reading(path):
+                    self.arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
             elif str(path).endswith(".safetensors"):
-                self.files[name] = safetensors.torch.load_file(path, str(self.device))
+                with files.reading(path):
+                    tensors = safetensors.torch.load_file(path)
+                self.files[name] = {key: tensor.to(self.device) for key, tensor in tensors.items()}
             else:
                 self.files[name] = path
 

@@ -1,6 +1,7 @@
 """One DuckDB file that answers every question of the report: built once, then only read."""
 
 import json
+import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patchwork import bootstrap, metrics, observers, tables
+from patchwork import bootstrap, files, metrics, observers, tables
 
 STRIP = ["dataset", "model", "perturbation", "variant"]
 ASKED = pa.schema(
@@ -76,6 +77,9 @@ NOTHING = {
 TEXTS = {*STRIP, "class_name", "path", "problem", "texture_class"}
 SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, "level"])
 SHOWN_ROWS = 3
+HEADER_BYTES = 3 * 4096  # of a DuckDB file, before its blocks
+# DuckDB's words; by a checksum it finds its own file alone.
+DAMAGED = re.compile(r"(?:from|of) file ['\"](.+?)['\"]|Corrupt database file")
 
 
 def build(path, given, told, marts, checks, threads, memory_mb):
@@ -145,6 +149,7 @@ def build(path, given, told, marts, checks, threads, memory_mb):
             db.execute(text)
         for meaning, query in statements(checks):
             check(db, meaning, query)
+        db.execute("CHECKPOINT")  # closing does so, too, but keeps silent about a full disk
 
 
 def asked_cells(asked):
@@ -162,8 +167,7 @@ def refused_levels(predictions):
     rows = []
     for path in map(Path, predictions):
         strip = dict(zip(STRIP, [*path.parts[-4:-1], path.stem], strict=True))
-        metadata = pq.read_schema(path).metadata or {}
-        refused = json.loads(metadata.get(b"refused", b"[]"))
+        refused = json.loads(metadata(path).get(b"refused", b"[]"))
         rows += [strip | {"level": level, "reason": reason} for level, reason in refused]
     return pa.Table.from_pylist(rows, REFUSED)
 
@@ -172,8 +176,7 @@ def asked_measures(measures):
     """What was measured of which models, and why not, as a table of MEASURES."""
     rows = []
     for asked in measures:
-        metadata = pq.read_schema(asked["file"]).metadata or {}
-        rows.append(asked | {"reason": metadata.get(b"refused", b"").decode() or None})
+        rows.append(asked | {"reason": metadata(asked["file"]).get(b"refused", b"").decode() or None})
     return pa.Table.from_pylist(rows, MEASURES)
 
 
@@ -200,7 +203,8 @@ def foreground_scores(paths):
     """Jaccard indices of foregrounds, a table of FOREGROUND."""
     tables = [FOREGROUND.empty_table()]
     for path in map(Path, paths):
-        scores = pq.read_table(path)
+        with files.reading(path):
+            scores = pq.read_table(path)
         for name, value in [("model", path.stem), ("dataset", path.parent.name)]:
             scores = scores.add_column(0, name, [[value] * len(scores)])
         tables.append(scores.cast(FOREGROUND))
@@ -211,7 +215,8 @@ def epochs(paths):
     """How runs went, epoch by epoch: a table of EPOCHS."""
     tables = [EPOCHS.empty_table()]
     for path in map(Path, paths):
-        rows = pq.read_table(path)
+        with files.reading(path):
+            rows = pq.read_table(path)
         tables.append(rows.add_column(0, "run", [[path.stem] * len(rows)]).select(EPOCHS.names).cast(EPOCHS))
     return pa.concat_tables(tables)
 
@@ -219,10 +224,8 @@ def epochs(paths):
 def index_facts(index):
     """From the index of a dataset: the classes that its models tell apart, in order, and the classes of a
     model that each is made of, {} if they are no categories."""
-    metadata = pq.read_schema(index).metadata or {}
-    return [
-        json.loads(metadata.get(key, empty)) for key, empty in [(b"classes", b"[]"), (b"categories", b"{}")]
-    ]
+    told = metadata(index)
+    return [json.loads(told.get(key, empty)) for key, empty in [(b"classes", b"[]"), (b"categories", b"{}")]]
 
 
 def outputs(facts):
@@ -261,14 +264,20 @@ def other_decisions(paths, facts):
 
 def computations(predictions):
     """With what the predictions were computed, each way once."""
-    metadata = (pq.read_schema(path).metadata or {} for path in predictions)
-    return sorted({facts.get(b"computed_with", b"unknown software").decode() for facts in metadata})
+    told = (metadata(path).get(b"computed_with", b"unknown software") for path in predictions)
+    return sorted({each.decode() for each in told})
+
+
+def metadata(path):
+    """What a parquet file tells of itself, {bytes: bytes}. Raises ValueError naming it if it is damaged."""
+    with files.reading(path):
+        return pq.read_schema(path).metadata or {}
 
 
 def name_sources(db):
     """Tell the views their files: a view keeps the name of a variable, and a connection its value."""
-    for name, files in db.execute("SELECT name, files FROM sources").fetchall():
-        db.execute(f"SET VARIABLE {name} = ?", [files])
+    for name, paths in db.execute("SELECT name, files FROM sources").fetchall():
+        db.execute(f"SET VARIABLE {name} = ?", [paths])
 
 
 def statements(text):
@@ -294,10 +303,30 @@ def check(db, meaning, query):
 
 @contextmanager
 def reading(path):
-    """A connection that only reads; its views find their files if it is in the folder of the build."""
-    with duckdb.connect(path, read_only=True) as db:
-        name_sources(db)
-        yield db
+    """A connection that only reads; its views find their files if it is in the folder of the build.
+
+    Raises ValueError naming what is damaged: the warehouse, or a parquet file that a view reads.
+    """
+    try:
+        with files.reading(path):
+            opened = duckdb.connect(path, read_only=True)
+        with opened as db:
+            with files.reading(path):
+                check_size(db, path)
+            name_sources(db)
+            yield db
+    except duckdb.Error as error:
+        damaged = DAMAGED.search(str(error))
+        if not damaged:
+            raise
+        raise ValueError(f"{damaged[1] or path} is damaged: delete it and run again") from error
+
+
+def check_size(db, path):
+    """Raise ValueError if the file of a database is shorter than it says; DuckDB sees what it reads alone."""
+    [(blocks, block_bytes)] = db.sql("SELECT total_blocks, block_size FROM pragma_database_size()").fetchall()
+    if os.path.getsize(path) < HEADER_BYTES + blocks * block_bytes:
+        raise ValueError(f"{path} is cut short")
 
 
 def query(path, sql):
