@@ -18,6 +18,7 @@ rule fetch_weights:
         code=program("fetch_weights.py"),
         stamp=lambda w: weights_stamp(w.model),
         model=lambda w: facts(models[w.model]),
+        store="results/unfinished",
     script:
         "../scripts/fetch_weights.py"
 

@@ -4,9 +4,8 @@ from patchwork import jobs
 
 jobs.start(snakemake)
 
-from tempfile import TemporaryDirectory
-
 from patchwork import fetching, files
 
-with files.whole(snakemake.output[0]) as path, TemporaryDirectory(dir=path.parent) as downloads:
-    fetching.fetch(snakemake.wildcards.model, snakemake.params.model, path, downloads)
+params = snakemake.params
+with files.whole(snakemake.output[0]) as path:
+    fetching.fetch(snakemake.wildcards.model, params.model, path, params.store)

@@ -4,6 +4,7 @@ import hashlib
 import pickle
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import safetensors
 import torch
@@ -19,8 +20,9 @@ def fetch(name, entry, path, folder):
     """Get the weights of the model `name` and save them at `path`.
 
     entry: of the config, {timm, options, weights, sha256}.
-    folder: for a downloaded file. Raises ValueError or FileNotFoundError naming the model, file or URL
-    when the weights cannot be had, are not what the sha256 says, do not fit or hold NaN.
+    folder: for a file while it is downloaded; what a job that failed has left there is gone on with.
+    Raises ValueError or FileNotFoundError naming the model, file or URL when the weights
+    cannot be had, are not what the sha256 says, do not fit or hold NaN.
     """
     source = entry.get("weights")
     if source is None:
@@ -29,15 +31,19 @@ def fetch(name, entry, path, folder):
     if source == "random":
         models.save(path, random(name, entry).state_dict())
         return
-    net = models.create(entry)
-    file = download(source, entry["sha256"], folder) if is_url(source) else source
-    if "sha256" in entry and not is_url(source):
+    net, file = models.create(entry), source
+    if is_url(source):
+        file = Path(folder, f"{name}-{entry['sha256']}{Path(urlsplit(source).path).suffix}")
+        download(source, entry["sha256"], file)
+    elif "sha256" in entry:
         with open(file, "rb") as opened:
             found = hashlib.file_digest(opened, "sha256").hexdigest()
         if found != entry["sha256"]:
             raise ValueError(f"{file} is not the file that the config means: its sha256 is {found}")
     models.fit(net, read_checkpoint(file, net), source)
     models.save(path, net.state_dict())
+    if is_url(source):
+        file.unlink()
 
 
 def random(name, entry):

@@ -124,7 +124,7 @@ def images_below(folder):
         below[:] = [name for name in below if not name.startswith(".")]
         for name in names:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                if not name.isprintable():
+                if not f"{os.path.basename(place)}{name}".isprintable():
                     raise ValueError(f"{os.path.join(place, name)!r} has a name that is no text: rename it")
                 yield os.path.join(place, name)
 
@@ -141,18 +141,24 @@ def read_columns(path):
     """Further columns of a dataset, a CSV with one row per image by `path`: {path: {column: value}}."""
     if not path:
         return {}
+    try:
+        return dict(read_rows(path))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV file ({error})") from error
+
+
+def read_rows(path):
+    """(path, {column: value}) of each row of such a CSV."""
     with open(path, newline="", encoding="utf-8-sig") as opened:
         table = csv.DictReader(opened)
         names = table.fieldnames or []
         if "path" not in names or set(names) & OWN_COLUMNS:
             own = ", ".join(sorted(OWN_COLUMNS))
             raise ValueError(f"{path} needs a column path, and none called {own}: it has {', '.join(names)}")
-        rows = {}
         for row in table:
             if None in row or None in row.values():
                 raise ValueError(f"{path}, line {table.line_num}: not as many cells as the first line has")
-            rows[row.pop("path")] = row
-        return rows
+            yield row.pop("path"), row
 
 
 def imagenet_classes():

@@ -1,13 +1,11 @@
 """Sets of images that torchvision knows, as image folders.
 
-torchvision finds what lies in a folder, `root`, and fetches it there. It checks what it fetches by MD5, but
-for FGVC-Aircraft, of which it knows none. Planning reads the table; only what opens a set imports
-torchvision.
+torchvision finds what lies in a folder, `root`, and knows what to fetch there. It checks that by MD5, but for
+FGVC-Aircraft, of which it knows none. Planning reads the table; only what opens a set imports torchvision.
 """
 
 import csv
 import fcntl
-import http.client
 import os
 import shutil
 import tarfile
@@ -16,15 +14,15 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlsplit
 
-from patchwork import folders
+from patchwork import files, folders, urls
 from patchwork.catalogue import unknown
 
 # What torchvision and its libraries raise where a set is not there or not whole, but for OSError.
 NOT_WHOLE = RuntimeError, ValueError, LookupError, TypeError
 # ... and where an archive cannot be fetched or unpacked.
-NOT_FETCHED = http.client.HTTPException, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError
+NOT_FETCHED = urls.Unreachable, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError
 
 
 class Source(NamedTuple):
@@ -207,13 +205,18 @@ def get(name, split, root, download=False):
 
 
 def into(root, name, split):
-    """Fetch a split to root. Raises ValueError naming the set if it cannot be had."""
+    """Fetch a split to root. Raises ValueError naming the set if it cannot be had.
+
+    An archive of which a part has come is gone on with the next time.
+    """
+    guard(root)
     part = root / ".fetching"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     try:
-        opened(name, split, part, download=True)
-        move(part, root)
+        with files.room(root):
+            opened(name, split, part, download=True)
+            move(part, root)
     except (OSError, *NOT_FETCHED) as error:
         raise ValueError(
             f"{name} cannot be fetched ({getattr(error, 'reason', error)}): try again, or put it in {root}"
@@ -222,6 +225,31 @@ def into(root, name, split):
         raise ValueError(f"what was fetched is not the {name} that torchvision knows: {error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def guard(root):
+    """Let torchvision fetch and unpack as this module does.
+
+    By itself it waits for ever, begins anew, tries http where https fails, follows a redirect to anywhere,
+    and before Python 3.14 lets a tar archive write to any place of the disk.
+    """
+    if not hasattr(tarfile, "data_filter"):
+        raise ValueError("archives are unpacked by Python 3.11.4 or newer: take that, or unpack them before")
+    from torchvision.datasets import utils
+
+    def retrieve(url, filename, chunk_size=0):
+        unfinished = Path(root, f".{Path(urlsplit(url).path).name}.unfinished")
+        urls.fetch(url, unfinished)
+        unfinished.replace(filename)
+
+    vars(utils).update(_urlretrieve=retrieve, _get_redirect_url=lambda url, max_hops: url)
+    tarfile.TarFile.extraction_filter = staticmethod(within)
+
+
+def within(member, folder):
+    """A tar archive's file or folder as it may be unpacked; None for links and devices, which no set of
+    images needs. Raises tarfile.FilterError if it would leave the folder."""
+    return tarfile.data_filter(member, folder) if member.isfile() or member.isdir() else None
 
 
 def move(source, target):
@@ -239,6 +267,8 @@ def images(name, split, root):
     for file, _ in found:
         if not os.path.isfile(file):
             raise FileNotFoundError(f"there is no {file}")
+        if Path(os.path.relpath(file, root)).parts[0] == os.pardir:
+            raise ValueError(f"it names {file}, which is not in {root}")
     if not found:
         raise FileNotFoundError("there are no images")
     return found

@@ -1,22 +1,102 @@
 """Files that lie on the network."""
 
+import hashlib
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from patchwork import files, jobs
+
+TIMEOUT_SECONDS = 60  # without a byte
+CHUNK_BYTES = 1 << 20
+
+
+class Unreachable(ValueError):
+    """A URL cannot be fetched."""
+
+
+class Redirects(HTTPRedirectHandler):
+    """Follows redirects to the network alone, and never from https to http."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if urlsplit(newurl).scheme not in {"https", req.type}:
+            raise URLError(f"it leads from {req.type} to {newurl}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def is_url(source):
     return source.startswith(("http://", "https://"))
 
 
-def download(url, sha256, folder):
-    """Download a file whose bytes must have the given sha256; the path it lies at then."""
-    from torch.hub import download_url_to_file
+def download(url, sha256, path):
+    """Download a file whose bytes must have the given sha256 to `path`.
 
-    path = Path(folder, Path(urlsplit(url).path).name)
-    try:
-        download_url_to_file(url, str(path), hash_prefix=sha256)
-    except OSError as error:  # URLError is one, and so is a connection that breaks
-        raise ValueError(f"{url} cannot be fetched: {getattr(error, 'reason', error)}") from error
-    except RuntimeError as error:  # torch's word for a wrong hash
-        raise ValueError(f"{url} is not the file that the config means: {error}") from error
-    return path
+    What lies there already is the beginning of the file, or all of it. Raises ValueError naming the URL.
+    """
+    path = Path(path)
+    kept = size(path)
+    if not kept or digest(path) != sha256:
+        fetch(url, path)
+    if (found := digest(path)) == sha256:
+        return
+    path.unlink()
+    if kept:  # it was the beginning of something else
+        return download(url, sha256, path)
+    raise ValueError(f"{url} is not the file that the config means: its sha256 is {found}, not {sha256}")
+
+
+def fetch(url, path):
+    """Download a file to `path`, which is the whole file only when this returns.
+
+    What lies there already is taken for its beginning. A connection that breaks, or from which nothing comes
+    for TIMEOUT_SECONDS, is made anew as long as each brings something. Raises Unreachable naming the URL.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        before = size(path)
+        try:
+            return receive(url, path)
+        except HTTPError as error:
+            if error.code != 416 or not before:
+                raise Unreachable(f"{url} cannot be fetched: {error.reason}") from error
+            path.unlink()  # longer than the file is
+        except (OSError, HTTPException) as error:
+            if size(path) <= before:
+                reason = getattr(error, "reason", error) or type(error).__name__
+                raise Unreachable(f"{url} cannot be fetched: {reason}") from error
+
+
+def receive(url, path):
+    """Append to `path` what one connection brings; ConnectionError if that ends before the file does."""
+    first = size(path)
+    request = Request(url, headers={"User-Agent": "patchwork"})
+    if first:
+        request.add_header("Range", f"bytes={first}-")
+    with build_opener(Redirects).open(request, timeout=TIMEOUT_SECONDS) as response:
+        if response.status != 206:
+            first = 0  # the server sends the whole file
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {first}-"):
+            raise HTTPException(f"it sends {response.headers.get('Content-Range')}, not from byte {first}")
+        length = response.headers.get("Content-Length")
+        total = length and first + int(length)
+        with (
+            files.room(path),
+            open(path, "ab" if first else "wb") as file,
+            jobs.progress(total=total, initial=first, unit="B", unit_scale=True, desc=path.name) as bar,
+        ):
+            while chunk := response.read1(CHUNK_BYTES):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total and size(path) < total:
+        raise ConnectionError(f"it ended after {size(path):,} of {total:,} bytes")
+
+
+def size(path):
+    return path.stat().st_size if path.exists() else 0
+
+
+def digest(path):
+    with open(path, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

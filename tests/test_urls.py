@@ -1,0 +1,180 @@
+"""A network that dies, or lies: connections that are cut, that stall, that bring something else."""
+
+import hashlib
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from urllib.error import URLError
+from urllib.request import Request
+
+import numpy as np
+import pytest
+
+from conftest import make_room
+from patchwork import urls
+from test_fetching import no_proxy  # noqa: F401 - a fixture
+
+CONTENT = np.random.default_rng(0).bytes(5000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Unsteady(BaseHTTPRequestHandler):
+    """Serves CONTENT; each request meets the next of `faults`, while there are some."""
+
+    def __init__(self, faults, asked, ended, *rest):
+        self.faults, self.asked, self.ended = faults, asked, ended
+        super().__init__(*rest)
+
+    def do_GET(self):
+        self.asked.append(self.headers.get("Range"))
+        fault, detail = self.faults.pop(0) if self.faults else ("none", None)
+        if fault == "status":
+            return self.send_error(detail)
+        if fault == "redirect":
+            self.send_response(302)
+            self.send_header("Location", detail)
+            return self.end_headers()
+        content = detail if fault == "other" else CONTENT
+        first = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+        if first and first >= len(content):
+            return self.send_error(416)
+        ranged = first and fault != "no range"
+        body = content[first:] if ranged else content
+        self.send_response(206 if ranged else 200)
+        self.send_header("Content-Length", str(len(body)))
+        if ranged:
+            begins = 0 if fault == "wrong range" else first
+            self.send_header("Content-Range", f"bytes {begins}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        self.wfile.write(body[: detail if fault in ("cut", "stall") else None])
+        if fault == "stall":
+            self.wfile.flush()
+            self.ended.wait(30)
+        self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serving(*faults):
+    """(URL, ranges that were asked for) of a server on this machine."""
+    asked, ended = [], Event()
+    handler = partial(Unsteady, [*faults], asked, ended)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/w.bin", asked
+        finally:
+            ended.set()
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "unfinished/w.bin"
+
+
+@pytest.fixture(autouse=True)
+def short_patience(monkeypatch):
+    monkeypatch.setattr(urls, "TIMEOUT_SECONDS", 0.3)
+
+
+@pytest.mark.parametrize("fault", ["cut", "stall"])
+def test_a_connection_that_breaks_is_made_anew_and_goes_on(path, fault):
+    with serving((fault, 1000), (fault, 1500)) as (url, asked):
+        urls.download(url, SHA256, path)
+    assert path.read_bytes() == CONTENT
+    assert asked == [None, "bytes=1000-", "bytes=2500-"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (("cut", 0), "it ended after 1,000 of 5,000 bytes"),
+        (("stall", 0), "timed out"),
+        (("status", 503), "Service Unavailable"),
+    ],
+)
+def test_what_came_before_a_failure_is_gone_on_with_by_the_next_run(path, fault, reason):
+    with serving(("cut", 1000), fault) as (url, asked):
+        with pytest.raises(urls.Unreachable, match=f"^{url} cannot be fetched: {reason}$"):
+            urls.download(url, SHA256, path)
+        assert path.read_bytes() == CONTENT[:1000]
+        urls.download(url, SHA256, path)
+        assert path.read_bytes() == CONTENT and asked == [None, "bytes=1000-", "bytes=1000-"]
+        urls.download(url, SHA256, path)
+        assert len(asked) == 3  # all of it is there
+
+
+def test_a_server_that_knows_no_ranges_begins_anew(path):
+    with serving(("cut", 1000), ("no range", None)) as (url, asked):
+        urls.download(url, SHA256, path)
+    assert path.read_bytes() == CONTENT and asked == [None, "bytes=1000-"]
+
+
+@pytest.mark.parametrize("length", [1000, 5000, 6000])
+def test_the_beginning_of_something_else_is_thrown_away(path, length):
+    path.parent.mkdir()
+    path.write_bytes(bytes(length))
+    with serving() as (url, _):
+        urls.download(url, SHA256, path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_other_bytes_are_refused_and_not_kept(path):
+    told = "^http://.*/w.bin is not the file that the config means: its sha256 is"
+    with serving(("other", b"x" * 5000)) as (url, _), pytest.raises(ValueError, match=told):
+        urls.download(url, SHA256, path)
+    assert not path.exists()
+
+
+def test_another_part_than_was_asked_for_is_refused(path):
+    told = "it sends bytes 0-4999/5000, not from byte 1000$"
+    with serving(("cut", 1000), ("wrong range", None)) as (url, _), pytest.raises(ValueError, match=told):
+        urls.fetch(url, path)
+    assert path.read_bytes() == CONTENT[:1000]
+
+
+def test_a_redirect_on_the_network_is_followed(path):
+    with serving() as (target, asked), serving(("cut", 1000), ("redirect", target)) as (url, _):
+        urls.download(url, SHA256, path)
+    assert path.read_bytes() == CONTENT and asked == ["bytes=1000-"]
+
+
+@pytest.mark.parametrize("target", ["file://{}/secret", "ftp://127.0.0.1/w.bin", "data:,secret"])
+def test_a_redirect_to_anything_else_is_refused(path, tmp_path, target):
+    (tmp_path / "secret").write_text("secret")
+    told = "^http://.*/w.bin cannot be fetched: .+"
+    redirect = ("redirect", target.format(tmp_path))
+    with serving(redirect) as (url, _), pytest.raises(ValueError, match=told) as error:
+        urls.fetch(url, path)
+    assert "\n" not in str(error.value) and not path.exists()
+
+
+@pytest.mark.parametrize(("before", "after", "follows"), [
+    ("https", "https", True), ("http", "https", True), ("http", "http", True), ("https", "http", False),
+])  # fmt: skip
+def test_a_redirect_never_leaves_https(before, after, follows):
+    redirect = partial(urls.Redirects().redirect_request, Request(f"{before}://a/b"), None, 302, "Found", {})
+    if follows:
+        assert redirect(f"{after}://c/d").full_url == f"{after}://c/d"
+    else:
+        with pytest.raises(URLError, match="it leads from https to http://c/d"):
+            redirect(f"{after}://c/d")
+
+
+def test_a_full_disk_is_told_as_such_and_what_came_is_kept(small_disk, monkeypatch):
+    monkeypatch.setattr("test_urls.CONTENT", bytes(1 << 20))
+    path = small_disk / "w.bin"
+    told = f"^No space left on the disk for {path}: make room and run again$"
+    with serving() as (url, _):
+        with pytest.raises(ValueError, match=told):
+            urls.fetch(url, path)
+        kept = path.stat().st_size
+        make_room(small_disk)
+        urls.fetch(url, path)
+    assert 0 < kept < 1 << 20 and path.read_bytes() == bytes(1 << 20)
