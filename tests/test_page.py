@@ -345,16 +345,21 @@ def test_a_page_without_sheets_and_files_left_out_has_no_empty_sections(path):
     assert page.skipped([]) == ""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-@pytest.mark.parametrize("width", [500, 1200])
-def test_the_page_draws_every_figure_in_a_browser(report, tmp_path, width):
+def browse(page, profile, width):
+    """A page as a browser has it in the end. profile: a folder for the browser."""
     flags = (
         "headless no-sandbox disable-gpu disable-background-networking disable-component-update disable-sync"
     )
     command = [CHROMIUM, *(f"--{flag}" for flag in flags.split()), "--no-first-run"]
-    command += [f"--user-data-dir={tmp_path}", f"--window-size={width},900", "--virtual-time-budget=8000"]
-    command += ["--dump-dom", report.as_uri()]
-    drawn = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    command += [f"--user-data-dir={profile}", f"--window-size={width},900", "--virtual-time-budget=8000"]
+    command += ["--dump-dom", page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [500, 1200])
+def test_the_page_draws_every_figure_in_a_browser(report, tmp_path, width):
+    drawn = browse(report, tmp_path, width)
     for name in FIGURES:
         chart = drawn.split(f'id="chart-{name}"')[1].split("</figure>")[0]
         [shown] = re.findall(r'<svg[^>]*\bwidth="(\d+)', chart)
