@@ -118,9 +118,9 @@ def real():
     return Path(folder)
 
 
-def make_room(disk):
+def make_room(disk, size="1g"):
     """Let a small disk grow."""
-    subprocess.run(["mount", "-o", "remount,size=1g", disk], check=True)
+    subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ import base64
 import os
 import re
 import shutil
+import subprocess
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from conftest import Project
+from conftest import Project, save_random_weights
 
 DROP = "scripts/patchwork/perturbations/random_drop.py"
 AFTERWARDS = {"build_warehouse": 1, "draw_figure": 27, "write_report": 1}
@@ -48,6 +49,25 @@ def test_touching_every_file_runs_nothing(project):
         os.utime(file)
     # SQL and page are inputs; Snakemake knows by their content that they are the same.
     assert project.plan() == {}
+
+
+def test_a_touched_result_runs_what_reads_it_if_it_is_large(project):
+    for name in ("images/shapes.npy", "predictions/shapes/cnn/random_drop/4x4.parquet"):
+        os.utime(project.path(f"results/{name}"))  # below 1 MB Snakemake compares what is in a file
+    assert project.plan() == {}
+    os.utime(project.path("results/weights/trained/vit.safetensors"))
+    plan = project.plan()
+    assert plan["predict"] > 0 and not {"train_stage", "export_weights", "pack_images"} & set(plan)
+
+
+def test_a_folder_of_results_that_cannot_be_written_to_is_told_before_anything_runs(small_disk, tmp_path):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    project = Project.create(tmp_path / "project")
+    save_random_weights(project.path("cnn.safetensors"), {"timm": "test_resnet"}, 10)
+    project.path("results").symlink_to(small_disk)
+    told = project.run(check=False)
+    assert "results cannot be written to (Read-only file system): make it writable, or a link to" in told
+    assert "Execute" not in told and "Traceback" not in told
 
 
 def test_comments_docstrings_and_layout_run_nothing(project):

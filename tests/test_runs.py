@@ -17,11 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from conftest import ROOT, Project, save_random_weights
+from conftest import ROOT, Project, make_room, save_random_weights
+from patchwork import models
 
 pytestmark = pytest.mark.slow
 
-KILLS = 6
+KILLS = [*["snakemake"] * 7, *["job"] * 7, *["both"] * 6]
+WAREHOUSE = "results/warehouse.duckdb"
 
 
 def predictions(project):
@@ -32,47 +34,130 @@ def predictions(project):
 
 
 def jobs_of(process):
-    return [
-        child
-        for child in process.children(recursive=True)
-        if ".snakemake/scripts/" in " ".join(child.cmdline())
-    ]
+    children = process.children(recursive=True) if process.poll() is None else []
+    return [child for child in children if is_job(child)]
 
 
-def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(finished, tmp_path):
-    expected = predictions(finished)
-    moments = random.Random(0)
-    project = Project.create(tmp_path / "project")
+def is_job(process):
+    try:
+        return ".snakemake/scripts/" in " ".join(process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False
+
+
+def small_project(folder):
+    """A project of a few jobs that ends with a warehouse, for runs that are killed."""
+    project = Project.create(folder, "tests/kills.yaml")
     save_random_weights(project.path("cnn.safetensors"), {"timm": "test_resnet"}, 10)
-    kills = {"snakemake": 0, "job": 0}
-    while sum(kills.values()) < KILLS:
+    return project
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What such a project has computed if nothing went wrong."""
+    project = small_project(tmp_path_factory.mktemp("whole") / "project")
+    project.run(WAREHOUSE)
+    return computed(project)
+
+
+def computed(project):
+    """The bytes of all that is computed, by path; of weights their digest, as safetensors has its header in
+    any order. What tells of seconds is left out."""
+    root = project.path("results")
+    found = {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for kind in ("images", "predictions", "measures")
+        for path in (root / kind).rglob("*.*")
+    }
+    assert len(found) == 6
+    weights = ("fetched/cnn", "trained/vit")
+    return found | {name: models.load(root / f"weights/{name}.safetensors")[1] for name in weights}
+
+
+def test_killed_at_random_moments_a_run_ends_with_the_same_bytes(whole, tmp_path):
+    project = small_project(tmp_path / "project")
+    moments, victims = random.Random(0), KILLS.copy()
+    moments.shuffle(victims)
+    while victims:
         with open(project.path("told.txt"), "a") as told:
-            running = psutil.Popen(project.command(), cwd=project.folder, stdout=told, stderr=told)
-        victim = "snakemake" if kills["snakemake"] <= kills["job"] else "job"
-        wait = moments.uniform(2.5, 16)
-        deadline = time.monotonic() + wait
+            running = psutil.Popen(project.command(WAREHOUSE), cwd=project.folder, stdout=told, stderr=told)
+        deadline = time.monotonic() + moments.uniform(2.5, 9)
         while time.monotonic() < deadline and running.poll() is None:
             time.sleep(0.05)
-        jobs = jobs_of(running) if running.poll() is None else []
-        if victim == "job" and jobs:
-            moments.choice(jobs).kill()
-            kills["job"] += 1
-            running.wait(300)  # the other jobs end, then Snakemake tells of the failure
-        elif running.poll() is None:
-            running.kill()
-            kills["snakemake"] += 1
-            running.wait()
-            _, alive = psutil.wait_procs(jobs, timeout=20)
-            assert not alive, "a job outlived its Snakemake"
-            project.run("--unlock")
-        else:  # it came to its end: begin anew with what is left to kill
+        jobs = jobs_of(running)
+        if running.poll() is not None:  # it came to its end: begin anew with what is left to kill
             assert running.returncode == 0
             shutil.rmtree(project.path("results"))
             shutil.rmtree(project.path(".snakemake"))
+            continue
+        # Where there is no job to kill, Snakemake is, and that does not count.
+        victim = victims.pop() if jobs or victims[-1] == "snakemake" else "snakemake"
+        if victim != "snakemake":
+            moments.choice(jobs).kill()
+        if victim == "job":
+            running.wait(300)  # the other jobs end, then Snakemake tells of the failure
+            continue
+        running.kill()
+        running.wait()
+        _, alive = psutil.wait_procs(jobs, timeout=20)
+        assert not alive, "a job outlived its Snakemake"
+        project.run("--unlock")
+    project.run(WAREHOUSE)
+    assert computed(project) == whole
+    assert not [*project.path("results").rglob("*.part*")]
+    assert "Nothing to be done" in project.run("--dry-run", WAREHOUSE)
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_run_is_told_and_the_run_goes_on_after_room_was_made(
+    whole, small_disk, tmp_path
+):
+    project = small_project(tmp_path / "project")
+    make_room(small_disk, "4m")
+    project.path("results").symlink_to(small_disk)
+    told = project.run(WAREHOUSE, check=False)
+    assert re.search(r" failed: No space left on the disk for results/\S+: make room and run again", told)
+    written = {path.name for path in small_disk.rglob("*") if path.is_file()}
+    assert written and not [name for name in written if ".part" in name]
+    make_room(small_disk)
+    project.run(WAREHOUSE)
+    assert computed(project) == whole
+
+
+def test_what_is_damaged_between_runs_is_named_and_made_again_once_it_is_deleted(finished, tmp_path):
+    """Of a file that was cut short Snakemake knows nothing: its time is what it was."""
+    project = finished.copy(tmp_path / "project")
+    expected = predictions(project)
+    results = project.path("results")
+    strip = "predictions/shapes/cnn/random_drop/4x4.parquet"
+    read_by = {  # what is damaged, and something that is made of it
+        "images/shapes.npy": "predictions/shapes/vit/random_drop/4x4.parquet",
+        "images/train.parquet": "patches/adversarial_patch/vit.safetensors",
+        "weights/fetched/cnn.safetensors": "measures/shapes/cnn/information_loss.parquet",
+        "tokens/train/cnn.npy": "readouts/elsewhere/cnn/few_shot.parquet",
+        strip: "warehouse.duckdb",
+    }
+    for name, made in read_by.items():
+        cut(results / name)
+        (results / made).unlink()
+    told = project.run(*(f"results/{made}" for made in read_by.values()), check=False)
+    for name in read_by:
+        assert f"failed: results/{name} is damaged: delete it and run again (log: " in told
+        (results / name).unlink()
+    project.run("results/warehouse.duckdb")
+    cut(results / "warehouse.duckdb")
+    (results / "report.html").unlink()
+    told = project.run("results/report.html", check=False)
+    assert "failed: results/warehouse.duckdb is damaged: delete it and run again (log: " in told
+    (results / "warehouse.duckdb").unlink()
     project.run()
-    assert predictions(project) == expected
-    assert not [*project.path("results").rglob("*.part")]
-    assert project.plan() == {}
+    assert predictions(project) == expected and project.plan() == {}
+
+
+def cut(path):
+    """Truncate a file and give it the time that it had."""
+    times = path.stat()
+    os.truncate(path, times.st_size - 100)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def test_a_second_snakemake_in_the_same_folder_is_refused(finished, tmp_path):

@@ -88,7 +88,8 @@ def check_writable(folder):
         os.makedirs(folder, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise ValueError(f"nothing can be written to {folder}: {error.strerror}") from error
+        reason = f"{folder} cannot be written to ({error.strerror})"
+        raise ValueError(f"{reason}: make it writable, or a link to a folder that is") from error
 
 
 def alive(number):
