@@ -16,6 +16,7 @@ from safetensors.torch import save, save_file
 
 from conftest import ROOT
 from patchwork import fetching, models
+from test_models import Trap
 
 ENTRY = {
     "timm": "vit_tiny_patch16_224",
@@ -219,10 +220,15 @@ def fetch_elsewhere(folder, names, **environment):
 def test_the_hub_fills_a_cache_that_works_without_it(tmp_path):
     published = state({"timm": "test_vit"})
     cache = {"HF_HOME": str(tmp_path / "cache")}
-    with serving({WEIGHTS: save(published)}) as (address, asked):
-        online = fetch_elsewhere(tmp_path / "online", ["test_vit", "test_vit2"], HF_ENDPOINT=address, **cache)
-    assert ("GET", WEIGHTS) in asked
+    torch.save(Trap(tmp_path / "sprung"), tmp_path / "trap.bin")
+    trap = WEIGHTS.replace("test_vit", "test_vit3").replace("model.safetensors", "pytorch_model.bin")
+    with serving({WEIGHTS: save(published), trap: (tmp_path / "trap.bin").read_bytes()}) as (address, asked):
+        names = ["test_vit", "test_vit2", "test_vit3"]
+        online = fetch_elsewhere(tmp_path / "online", names, HF_ENDPOINT=address, **cache)
+    assert ("GET", WEIGHTS) in asked and ("GET", trap) in asked
     assert online["test_vit"] is None
+    assert online["test_vit3"].startswith("timm's weights of test_vit3 cannot be used (")
+    assert "\n" not in online["test_vit3"] and not (tmp_path / "sprung").exists()
     names = ["test_vit", "test_resnet", "test_vit4", "test_vit.bogus"]
     offline = fetch_elsewhere(tmp_path / "offline", names, HF_ENDPOINT=address, HF_HUB_OFFLINE="1", **cache)
     assert offline["test_vit"] is None
