@@ -69,7 +69,7 @@ def computed(project):
         for kind in ("images", "predictions", "measures")
         for path in (root / kind).rglob("*.*")
     }
-    assert len(found) == 6
+    assert len(found) == 5
     weights = ("fetched/cnn", "trained/vit")
     return found | {name: models.load(root / f"weights/{name}.safetensors")[1] for name in weights}
 
