@@ -127,29 +127,20 @@ def test_what_is_damaged_between_runs_is_named_and_made_again_once_it_is_deleted
     """Of a file that was cut short Snakemake knows nothing: its time is what it was."""
     project = finished.copy(tmp_path / "project")
     expected = predictions(project)
-    results = project.path("results")
-    strip = "predictions/shapes/cnn/random_drop/4x4.parquet"
-    read_by = {  # what is damaged, and something that is made of it
+    several = {  # what is damaged, and something that is made of it and of no other of these
         "images/shapes.npy": "predictions/shapes/vit/random_drop/4x4.parquet",
-        "images/train.parquet": "patches/adversarial_patch/vit.safetensors",
-        "weights/fetched/cnn.safetensors": "measures/shapes/cnn/information_loss.parquet",
+        "weights/fetched/cnn.safetensors": "predictions/conflict/cnn/clean/plain.parquet",
         "tokens/train/cnn.npy": "readouts/elsewhere/cnn/few_shot.parquet",
-        strip: "warehouse.duckdb",
     }
-    for name, made in read_by.items():
-        cut(results / name)
-        (results / made).unlink()
-    told = project.run(*(f"results/{made}" for made in read_by.values()), check=False)
-    for name in read_by:
-        assert f"failed: results/{name} is damaged: delete it and run again (log: " in told
-        (results / name).unlink()
-    project.run("results/warehouse.duckdb")
-    cut(results / "warehouse.duckdb")
-    (results / "report.html").unlink()
-    told = project.run("results/report.html", check=False)
-    assert "failed: results/warehouse.duckdb is damaged: delete it and run again (log: " in told
-    (results / "warehouse.duckdb").unlink()
-    project.run()
+    for read_by in (several, {"predictions/shapes/vit/shuffle_grid/plain.parquet": "warehouse.duckdb"}):
+        for name, made in read_by.items():
+            cut(project.path(f"results/{name}"))
+            project.path(f"results/{made}").unlink()
+        told = project.run(*(f"results/{made}" for made in read_by.values()), check=False)
+        for name in read_by:
+            assert f"failed: results/{name} is damaged: delete it and run again (log: " in told
+            project.path(f"results/{name}").unlink()
+        project.run()
     assert predictions(project) == expected and project.plan() == {}
 
 
