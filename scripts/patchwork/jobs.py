@@ -1,4 +1,4 @@
-"""What every job does first: find its log, keep to its threads, end when its Snakemake ends."""
+"""What every job does first: find its log, keep to its threads and GPUs, end when its Snakemake ends."""
 
 import ctypes
 import logging
@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import psutil
+
+from patchwork import gpus
 
 WATCH_SECONDS = 1
 STARTED = "PATCHWORK_PROCESSES"  # in the environment of processes that torchrun has started
@@ -33,7 +35,8 @@ def keep_memory():
 
 
 def start(snakemake):
-    """Send output to the job's log, limit its threads, and watch the Snakemake that started it.
+    """Send output to the job's log, limit its threads, watch the Snakemake that started it, and take the GPUs
+    that it asks for.
 
     Call it before torch or numpy is imported: their thread pools read the environment once.
     """
@@ -54,6 +57,10 @@ def start(snakemake):
     job = " ".join([snakemake.rule, *snakemake.wildcards])
     sys.excepthook = lambda kind, error, trace: report(job, log, kind, error, trace)
     threading.Thread(target=end_with_snakemake, args=[snakemake_process()], daemon=True).start()
+    wanted = snakemake.resources.get("gpu", 0)
+    chosen = ":" in snakemake.config.get("compute", {}).get("device", "")  # cuda:N
+    if wanted and not chosen and STARTED not in os.environ:
+        gpus.take(wanted)
 
 
 def start_processes(snakemake):
