@@ -101,8 +101,11 @@ GROUP BY dataset;
 CREATE TABLE skipped AS
 SELECT dataset, path, problem FROM images WHERE image IS NULL ORDER BY ALL;
 
--- Accuracy of every cell.
-CREATE TABLE cells AS
+-- All that is needed of the predictions, in one pass over them. For each cell: its accuracy; which images it is right
+-- about, a bit for each; and whether a check will have something to find.
+SET VARIABLE last_image = (SELECT coalesce(max(image)::INT, 0) FROM images);
+
+CREATE TEMP TABLE decided AS
 SELECT
     dataset, model, perturbation, variant, level, seed,
     avg((rank = 0)::INT) AS top1,
@@ -111,35 +114,92 @@ SELECT
     avg(tokens_lost) AS tokens_lost,
     avg(tokens_cut) AS tokens_cut,
     count(*) AS decisions,
-    count(DISTINCT image) AS images
-FROM predictions
-GROUP BY ALL
-ORDER BY ALL;
-
--- What the models decide differently from the reference: on the very same images, perturbed by the very same
--- random numbers. The share of right decisions of each image, over the seeds, is compared image by image.
-CREATE TABLE hits AS
-SELECT dataset, model, perturbation, variant, level, image, avg((rank = 0)::INT) AS hit
+    bit_count(bitstring_agg(image::INT, 0, getvariable('last_image')) FILTER (
+        image BETWEEN 0 AND getvariable('last_image')
+    )) AS images,
+    bitstring_agg(image::INT, 0, getvariable('last_image')) FILTER (
+        rank = 0 AND image BETWEEN 0 AND getvariable('last_image')
+    ) AS hits,
+    sum(hash(image::INT, label::INT)) AS labelled, -- tells whether others have the same images and labels
+    max(lost + coalesce(tokens_lost + tokens_cut, 0)) AS most_lost,
+    count(*) FILTER (
+        (level + seed + image + label + pred + rank + prob + confidence + lost) IS NULL
+        OR (rank = 0) <> (pred = label) OR rank < 0
+        OR prob NOT BETWEEN 0 AND 1 OR confidence NOT BETWEEN 0 AND 1 OR prob > confidence + 1e-3
+        OR lost NOT BETWEEN 0 AND 1 OR tokens_lost + tokens_cut NOT BETWEEN 0 AND 1 + 1e-3
+    ) AS odd
 FROM predictions
 GROUP BY ALL;
 
-CREATE TABLE differences AS
+-- Accuracy of every cell.
+CREATE TABLE cells AS
+SELECT * EXCLUDE (hits, labelled, most_lost, odd) FROM decided ORDER BY ALL;
+
+-- The strips that the checks have to read again, image by image; none, if all is well.
+CREATE TEMP TABLE doubtful AS
 WITH
-    pairs AS (
-        SELECT dataset, hits.model, perturbation, variant, level, hits.hit - other.hit AS apart
-        FROM hits
-        JOIN hits AS other USING (dataset, perturbation, variant, level, image)
-        WHERE
-            other.model = getvariable('reference') AND hits.model <> other.model
-            AND comparable(perturbation, variant, hits.model, other.model)
+    labels AS (
+        SELECT dataset, sum(hash(image::INT, label::INT)) AS labelled FROM images WHERE image IS NOT NULL GROUP BY dataset
+    )
+SELECT DISTINCT dataset, model, perturbation, variant
+FROM decided
+LEFT JOIN labels USING (dataset)
+LEFT JOIN asked USING (dataset, model, perturbation, variant, level, seed)
+WHERE odd > 0 OR decided.labelled IS DISTINCT FROM labels.labelled OR (clean AND most_lost <> 0);
+
+-- How a model agrees with itself and with the reference, under each level and, where level is null, over all levels
+-- but the clean one. The share of right decisions of each image is a mean over cells, so the sum over images of
+-- the product of two such shares is a mean over pairs of cells: of the number of images that both are right about.
+CREATE TEMP TABLE agreements AS
+WITH
+    parts AS (
+        FROM decided
+        UNION ALL
+        SELECT * REPLACE (NULL AS level)
+        FROM decided
+        SEMI JOIN (FROM asked WHERE NOT clean) USING (dataset, model, perturbation, variant, level, seed)
     )
 SELECT
-    dataset, model, perturbation, variant, level,
-    avg(apart) AS difference,
-    greatest(-1, paired(sum(apart), sum(apart ** 2), count(*), -1)) AS difference_low,
-    least(1, paired(sum(apart), sum(apart ** 2), count(*), 1)) AS difference_high
-FROM pairs
+    a.dataset, a.perturbation, a.variant, a.level, a.model, b.model AS other,
+    avg(coalesce(bit_count(a.hits), 0)) AS hits,
+    avg(coalesce(bit_count(b.hits), 0)) AS other_hits,
+    avg(coalesce(bit_count(a.hits & b.hits), 0)) AS products,
+    max(a.images) AS images,
+    count(*) AS pairs
+FROM parts AS a
+JOIN parts AS b
+    ON a.dataset = b.dataset AND a.perturbation = b.perturbation AND a.variant = b.variant
+    AND a.level IS NOT DISTINCT FROM b.level
+WHERE b.model IN (a.model, getvariable('reference'))
 GROUP BY ALL;
+
+-- What the models decide differently from the reference: on the very same images, perturbed by the very same
+-- random numbers. The shares of right decisions are compared image by image.
+CREATE TABLE differences AS
+WITH
+    own AS (FROM agreements WHERE model = other),
+    both_models AS (
+        SELECT
+            a.* EXCLUDE (products, pairs, hits, other_hits),
+            a.hits - a.other_hits AS total,
+            own.products + other.products - 2 * a.products AS squares
+        FROM agreements AS a
+        JOIN own
+            ON own.dataset = a.dataset AND own.perturbation = a.perturbation AND own.variant = a.variant
+            AND own.level IS NOT DISTINCT FROM a.level AND own.model = a.model
+        JOIN own AS other
+            ON other.dataset = a.dataset AND other.perturbation = a.perturbation AND other.variant = a.variant
+            AND other.level IS NOT DISTINCT FROM a.level AND other.model = a.other
+        WHERE
+            a.model <> a.other AND comparable(a.perturbation, a.variant, a.model, a.other)
+            AND own.pairs = a.pairs AND other.pairs = a.pairs -- as many levels, some of which a model may refuse
+    )
+SELECT
+    dataset, model, perturbation, variant, level, images,
+    total / images AS difference,
+    greatest(-1, paired(total, squares, images, -1)) AS difference_low,
+    least(1, paired(total, squares, images, 1)) AS difference_high
+FROM both_models;
 
 -- Top-1 of every level of every strip. Images are what was sampled, so intervals are over images; seeds
 -- only average, and their spread stands apart.
@@ -231,32 +291,14 @@ ORDER BY dataset, model_family, model;
 -- The same differences, averaged over all levels of a strip but the clean one.
 CREATE TABLE comparisons AS
 WITH
-    touched AS (
-        SELECT dataset, model, perturbation, variant, image, avg(hit) AS hit, count(*) AS levels
-        FROM hits
-        JOIN (SELECT DISTINCT * EXCLUDE (seed) FROM asked WHERE NOT clean)
-            USING (dataset, model, perturbation, variant, level)
-        GROUP BY ALL
-    ),
-    pairs AS (
-        SELECT dataset, touched.model, perturbation, variant, other.model AS reference, touched.hit - other.hit AS apart
-        FROM touched
-        JOIN touched AS other USING (dataset, perturbation, variant, image, levels)
-        WHERE
-            other.model = getvariable('reference') AND touched.model <> other.model
-            AND comparable(perturbation, variant, touched.model, other.model)
-    ),
     looks AS (SELECT DISTINCT dataset, model, perturbation, variant, model_family, family, place FROM accuracy)
 SELECT
-    dataset, model, model_family, family, perturbation, variant, reference, place,
+    dataset, model, model_family, family, perturbation, variant, getvariable('reference') AS reference, place,
     concat_ws(' · ', dataset, replace(perturbation, '_', ' '), in_words(perturbation, variant)) AS panel,
-    avg(apart) AS difference,
-    greatest(-1, paired(sum(apart), sum(apart ** 2), count(*), -1)) AS low,
-    least(1, paired(sum(apart), sum(apart ** 2), count(*), 1)) AS high,
-    count(*) AS images
-FROM pairs
+    difference, difference_low AS low, difference_high AS high, images
+FROM differences
 JOIN looks USING (dataset, model, perturbation, variant)
-GROUP BY ALL
+WHERE level IS NULL
 ORDER BY ALL;
 
 -- What a patch does to the model that it was crafted on (white box) and to others (transfer), and what noise of

@@ -13,20 +13,15 @@ FROM (SELECT [
 -- published, which needs severities 1 to 5; on others the reference, or the first model by name.
 CREATE TABLE corruptions AS
 WITH
-    of_images AS (
-        SELECT dataset, model, variant AS corruption, image, avg((p.rank > 0)::INT) AS error
-        FROM predictions AS p
-        JOIN asked USING (dataset, model, perturbation, variant, level, seed)
-        WHERE perturbation = 'corrupt' AND NOT clean
-        GROUP BY ALL
-    ),
     errors AS (
         SELECT
-            dataset, model, corruption,
-            avg(error) AS error,
-            1.959963984540054 * coalesce(stddev_samp(error), 0) / sqrt(count(*)) AS margin
-        FROM of_images
-        GROUP BY ALL
+            dataset, model, variant AS corruption,
+            (images - hits) / images AS error,
+            1.959963984540054 * coalesce(
+                sqrt(greatest(0, products - hits ** 2 / images) / nullif(images - 1, 0)), 0
+            ) / sqrt(images) AS margin
+        FROM agreements
+        WHERE perturbation = 'corrupt' AND model = other AND level IS NULL
     ),
     strips AS (
         SELECT
