@@ -27,6 +27,8 @@ def missing_files():
     for name, folder in decision_folders.items():
         if not decision_files[name]:
             yield f"datasets.{name}.decisions: there is no folder {folder} with CSV files"
+    if "reuse" in config and not Path(config["reuse"], ".snakemake/metadata").is_dir():
+        yield f"reuse: no run of Patchwork was in a folder {config['reuse']}; name the one that holds its results/"
     for strip in needing("imagenet_c"):
         needed = [place for folder in severity_folders(strip) for place in (folder.parents[1], folder)]
         for lost in [place for place in needed if not place.is_dir()][:1]:

@@ -2,7 +2,7 @@
 
 from patchwork import jobs
 
-jobs.start(snakemake)
+jobs.start(snakemake, can_reuse=False)  # the images are in a store beside its output
 
 from patchwork import adain, files, models, stylizing
 
@@ -11,13 +11,11 @@ model = models.place(models.build(params.model, given.weights), params.compute)
 encoder = adain.Encoder(model, params.stylizer["layers"])
 listed = given.get("contents_list"), given.get("styles_list")
 rows = stylizing.rows(where.dataset, given.contents, given.styles, images=params.images, listed=listed)
+rows = stylizing.shard(rows, int(where.shard), int(where.shards))
+stylizing.adopt(rows, params.store, snakemake.config.get("reuse"))
 made = stylizing.stylize(
-    *(stylizing.shard(rows, int(where.shard), int(where.shards)), params.store),
-    encoder,
-    adain.decoder(encoder, given.decoder),
-    given.contents,
-    given.styles,
-    params.pixels,
+    *(rows, params.store, encoder, adain.decoder(encoder, given.decoder)),
+    *(given.contents, given.styles, params.pixels),
     alpha=params.dataset["alpha"],
     threads=snakemake.threads,
 )

@@ -1,4 +1,5 @@
-"""What every job does first: find its log, keep to its threads and GPUs, end when its Snakemake ends."""
+"""What every job does first: find its log, keep to its threads and GPUs, end when its Snakemake ends, or at
+once if its work is already done."""
 
 import ctypes
 import logging
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from patchwork import gpus
+from patchwork import gpus, reuse
 
 WATCH_SECONDS = 1
 STARTED = "PATCHWORK_PROCESSES"  # in the environment of processes that torchrun has started
@@ -34,11 +35,12 @@ def keep_memory():
             library.mallopt(parameter, value)
 
 
-def start(snakemake):
+def start(snakemake, can_reuse=True):
     """Send output to the job's log, limit its threads, watch the Snakemake that started it, and take the GPUs
-    that it asks for.
+    that it asks for. A job whose outputs are copied from the run that the config's `reuse` names ends here.
 
     Call it before torch or numpy is imported: their thread pools read the environment once.
+    can_reuse: whether the outputs are all that the job leaves.
     """
     threads = max(1, snakemake.threads // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR"):
@@ -57,6 +59,9 @@ def start(snakemake):
     job = " ".join([snakemake.rule, *snakemake.wildcards])
     sys.excepthook = lambda kind, error, trace: report(job, log, kind, error, trace)
     threading.Thread(target=end_with_snakemake, args=[snakemake_process()], daemon=True).start()
+    other = snakemake.config.get("reuse")
+    if other and can_reuse and reuse.take(other, snakemake.output, snakemake.params):
+        sys.exit()
     wanted = snakemake.resources.get("gpu", 0)
     chosen = ":" in snakemake.config.get("compute", {}).get("device", "")  # cuda:N
     if wanted and not chosen and STARTED not in os.environ:

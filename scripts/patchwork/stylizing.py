@@ -141,6 +141,20 @@ def stylize(found, store, encoder, decoder, contents, styles, view, *, alpha=1.0
     return [row["path"] for row in found]
 
 
+def adopt(found, store, folder):
+    """Take images of some rows into a store from the store of that name in the folder of another run, if it
+    has one; such a name stands for all that decides the images.
+
+    found: of `shard`.
+    """
+    for row in found if folder else ():
+        own, other = Path(store, row["path"]), Path(folder, store, row["path"])
+        if whole(other) and not whole(own):
+            own.parent.mkdir(parents=True, exist_ok=True)
+            own.unlink(missing_ok=True)
+            link(other, own)
+
+
 class Work:
     """Contents and styles on their way through a network, decoded and written by threads beside it."""
 
