@@ -9,6 +9,8 @@ from snakemake.utils import validate
 
 # Relative, so that results may move together with the workflow without being made again.
 HERE = os.path.relpath(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent)
+if not os.path.isdir(f"{HERE}/scripts"):
+    raise WorkflowError("Patchwork cannot run from a URL: clone it, and name the Snakefile of the clone")
 sys.path.insert(0, f"{HERE}/scripts")
 
 from patchwork import entries, settings, sources

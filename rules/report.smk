@@ -3,7 +3,7 @@ rule build_warehouse:
     input:
         predictions=paths(STRIP),
         indexes=paths("results/images/{dataset}.parquet", packed),
-        measures=paths(MEASURED, asked_measures),
+        measures=[MEASURED.format(**each) for each in asked_measures],
         learnt=[each["file"] for each in learnt],
         foregrounds=foregrounds,
         trainings=expand("results/trainings/{run}.parquet", run=asked_runs),
@@ -25,13 +25,13 @@ rule build_warehouse:
         mem_mb=4000,
     params:
         code=program("build_warehouse.py"),
-        origin=report_origin(),
+        origin=lambda w: report_origin(),
         saliency=config.get("saliency"),
-        asked=[strip | {"cells": strip_cells(strip)} for strip in asked],
+        asked=lambda w: [strip | {"cells": strip_cells(strip)} for strip in asked],
         reference=reference,
         trainings=[training_facts(name) for name in asked_models if "run" in models[name]],
         stylized=stylized_facts(),
-        measures=[each | {"file": MEASURED.format(**each)} for each in asked_measures] + learnt,
+        measures=asked_measures + learnt,  # in the order of the inputs
         columns={name: measure["columns"] for name, measure in measures.items()},
         decisions=decision_files,
     script:
@@ -58,7 +58,7 @@ rule draw_figure:
         "../envs/report.yaml"
     params:
         code=program("draw_figure.py", "patchwork/theme.py"),
-        origin=report_origin(),
+        origin=lambda w: report_origin(),
         caption=lambda w: figure(w.figure)["doc"],
     script:
         "../scripts/draw_figure.py"
@@ -83,7 +83,7 @@ rule write_report:
         "../envs/report.yaml"
     params:
         code=program("write_report.py"),
-        origin=report_origin(),
+        origin=lambda w: report_origin(),
         captions={name: figure["doc"] for name, figure in figures.items()},
         sheets=[sheet_facts(strips[0]) for strips in sheets.values()],
         examples=[picture_facts(shown) for shown in pictures.values()],

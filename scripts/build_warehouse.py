@@ -13,6 +13,8 @@ lists = ("predictions", "indexes", "foregrounds", "trainings")  # Snakemake drop
 kinds = {name: given.get(name, []) for name in lists}
 kinds |= {name: given[name] for name in ("published", "superclasses")}
 told = {name: told for name, told in params.items() if name not in ("code", "origin")}
+found = [*given.get("measures", []), *given.get("learnt", [])]
+told["measures"] = [each | {"file": file} for each, file in zip(told["measures"], found, strict=True)]
 sql = [Path(path).read_text() for path in given.marts], Path(given.checks).read_text()
 with files.whole(snakemake.output[0]) as path:
     warehouse.build(path, kinds, told, *sql, snakemake.threads, snakemake.resources.mem_mb)

@@ -160,7 +160,7 @@ def test_a_second_snakemake_in_the_same_folder_is_refused(finished, tmp_path):
         assert first.poll() is None
         time.sleep(0.05)
     told = project.run(check=False)
-    assert "cannot be locked" in told
+    assert "cannot be locked" in told and "--unlock" in told  # what happened, and what to do
     assert first.wait(600) == 0
     assert predictions(project) == predictions(finished)
 
