@@ -33,6 +33,7 @@ benchmark: .venv/test
 	$(VENV)/python tests/benchmark_few_shot.py
 	$(VENV)/python tests/benchmark_tokens.py
 	$(VENV)/python tests/benchmark_probing.py
+	$(VENV)/python tests/benchmark_scale.py
 
 format: .venv/test
 	$(VENV)/ruff check --fix .
