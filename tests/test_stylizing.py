@@ -1,6 +1,7 @@
 """Stylized image folders: the same bytes whatever the jobs, nothing made twice, mistakes named."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,3 +214,25 @@ def test_lists_choose_contents_and_styles(tmp_path):
         ("b/1.png", "y/z.png"),
     ]
     assert rows == stylizing.rows("a", *folders, listed=(None, tmp_path / "styles.txt"))[1:]
+
+
+def test_images_are_taken_from_the_store_of_another_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = [{"path": f"circle/{name}.png"} for name in ("theirs", "cut", "both", "none")]
+    drawn = {
+        name: np.full((4, 4, 3), value, np.uint8) for value, name in enumerate(("theirs", "both", "own"))
+    }
+    for place in ("other/store/circle", "store/circle"):
+        Path(place).mkdir(parents=True)
+    for name in ("theirs", "both"):
+        stylizing.save(drawn[name], Path(f"other/store/circle/{name}.png"))
+    theirs = Path("other/store/circle/theirs.png").read_bytes()
+    Path("other/store/circle/cut.png").write_bytes(theirs[:-5])
+    stylizing.save(drawn["own"], Path("store/circle/both.png"))
+    own = Path("store/circle/both.png").read_bytes()
+    stylizing.adopt(found, "store", None)
+    assert [path.name for path in Path("store/circle").iterdir()] == ["both.png"]
+    stylizing.adopt(found, "store", "other")
+    assert sorted(path.name for path in Path("store/circle").iterdir()) == ["both.png", "theirs.png"]
+    assert Path("store/circle/theirs.png").read_bytes() == theirs
+    assert Path("store/circle/both.png").read_bytes() == own
