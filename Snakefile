@@ -9,8 +9,9 @@ from snakemake.utils import min_version
 
 min_version("9.18")
 
+if not workflow.overwrite_configfiles:  # a job of a cluster is told of a file, not that it replaces this one
 
-configfile: "config.yaml"
+    configfile: "config.yaml"
 
 
 include: "rules/common.smk"

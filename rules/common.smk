@@ -18,8 +18,6 @@ from patchwork.catalogue import catalogue, cells, variants
 from patchwork.urls import is_url
 
 RECIPES = yaml.safe_load(Path(HERE, "rules/recipes.yaml").read_text())
-REPLACED = workflow.config_settings.replace_workflow_config
-CONFIG_FILES = workflow.overwrite_configfiles if REPLACED else workflow.configfiles[::-1]
 
 try:
     perturbations = variants(
@@ -27,7 +25,7 @@ try:
     )
     measures = catalogue(f"{HERE}/scripts/patchwork/measures")
     schema = yaml.safe_load(Path(HERE, "rules/config.schema.yaml").read_text())
-    settings.check(config, schema, CONFIG_FILES, perturbations, measures, RECIPES)
+    settings.check(config, schema, workflow.configfiles, perturbations, measures, RECIPES)
 except ValueError as error:
     raise WorkflowError(str(error))
 validate(config, "config.schema.yaml")  # fills in the defaults

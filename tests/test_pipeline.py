@@ -309,6 +309,12 @@ def test_a_mistake_in_the_config_is_told_before_anything_runs(project, old, new,
     assert "Select jobs to execute" not in told
 
 
+def test_a_config_file_takes_the_place_of_the_default_one(project):
+    project.path("config.yaml").rename(project.path("other.yaml"))
+    project.path("config.yaml").write_text("seeds: [0, 1, 2]\nnonsense: 1\n")
+    assert project.plan("--configfile", "other.yaml") == {}
+
+
 def test_an_empty_class_folder_is_told_before_anything_runs(project):
     project.path("photographs/cat").mkdir(parents=True)
     project.edit("config.yaml", "draw: natural, images: 20, size: 32", "root: photographs")
