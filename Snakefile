@@ -1,8 +1,8 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
-Read rules/ in the order included here: what there is and what is asked (common, paths, sheets, labels, origins,
-folders, trainings, stylized, measured, transferred, costs, planning), then what is fetched, data, training, stylizing,
-evaluation, measures, transfer, report.
+Read rules/ in the order included here: what there is and what is asked (holes, common, cluster, paths, sheets,
+labels, origins, folders, trainings, stylized, measured, transferred, costs, planning), then what is fetched, data,
+training, stylizing, evaluation, measures, transfer, report.
 """
 
 from snakemake.utils import min_version
@@ -14,7 +14,9 @@ if not workflow.overwrite_configfiles:  # a job of a cluster is told of a file, 
     configfile: "config.yaml"
 
 
+include: "rules/holes.smk"
 include: "rules/common.smk"
+include: "rules/cluster.smk"
 include: "rules/paths.smk"
 include: "rules/sheets.smk"
 include: "rules/labels.smk"
@@ -26,6 +28,24 @@ include: "rules/measured.smk"
 include: "rules/transferred.smk"
 include: "rules/costs.smk"
 include: "rules/planning.smk"
+
+
+wildcard_constraints:
+    dataset="|".join(datasets),
+    model="|".join(models),
+    run="|".join(runs) or "none",
+    stylizer="|".join(stylizers) or "none",
+    shard=r"\d+",
+    shards=r"\d+",
+    perturbation="[a-z0-9_]+",
+    variant="[a-z0-9_]+",
+    measure="|".join(measures),
+    transfer="|".join(config["transfers"]) or "none",
+    few_shot="|".join(config["few_shots"]) or "none",
+    figure="[a-z0-9_]+",
+    epoch=r"\d+",
+
+
 include: "rules/fetch.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"

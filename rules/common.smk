@@ -40,11 +40,17 @@ for entry in map(datasets.get, stylized):
 seeds = [int(seed) for seed in config["seeds"]]  # 1.0 is a whole number to YAML
 # How computing is planned is no parameter: it decides nothing.
 compute = {k: value for k, value in config["compute"].items() if k not in ("job_minutes", "teraflops")}
-asked = settings.asked(config, perturbations)
-asked_measures = settings.asked_measures(config, measures)
-asked_transfers, asked_few_shots = (
-    settings.asked_readouts(config, kind) for kind in ("transfers", "few_shots")
-)
+
+# The results that studies ask for, by what asks for them.
+STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
+MEASURED = "results/measures/{dataset}/{model}/{measure}.parquet"
+PROBES = "results/readouts/{transfer}/{model}/probe.parquet"
+FEW_SHOTS = "results/readouts/{few_shot}/{model}/few_shot.parquet"
+FOREGROUND = "results/foreground/{dataset}/{model}.parquet"
+asked = there(STRIP, settings.asked(config, perturbations), "predict")
+asked_measures = there(MEASURED, settings.asked_measures(config, measures), "measure")
+asked_transfers = there(PROBES, settings.asked_readouts(config, "transfers"), "probe")
+asked_few_shots = there(FEW_SHOTS, settings.asked_readouts(config, "few_shots"), "few_shot")
 families = (
     {strip["family"] for strip in asked}
     | {kind for kind, those in (("transfer", asked_transfers), ("few_shot", asked_few_shots)) if those}
@@ -60,6 +66,8 @@ figures = {
 }
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
 studied = {each["model"] for each in asked + asked_measures + asked_transfers + asked_few_shots}
+if not studied:
+    raise WorkflowError("nothing that the config asks for is there yet: run without --config holes=named")
 reference = config.get("reference", next(name for name in models if name in studied))
 
 
@@ -87,13 +95,14 @@ attacks, salient = needing("patches"), needing("saliency")
 # The models whose foregrounds are scored; the first tells the perturbations what is salient.
 salient_models = [config["saliency"]["model"], *config["saliency"]["beside"]] if salient else []
 scored = [strip | {"model": model} for strip in salient for model in salient_models]
+scored = there(FOREGROUND, scored, "score_foreground")
 crafting = [config["patches"]["data"]] if attacks else []
 needed = entries.needed(
     config,
     [
         *(("models", each["model"]) for each in asked + asked_measures + asked_transfers + asked_few_shots),
         *(("models", attack["variant"]) for attack in attacks),
-        *(("models", model) for model in salient_models),
+        *(("models", each["model"]) for each in scored),
         *(("datasets", each["dataset"]) for each in asked + asked_measures),
         *(("datasets", dataset) for dataset in crafting),
         *(("transfers", each["transfer"]) for each in asked_transfers),
@@ -105,26 +114,3 @@ asked_folders, asked_styles, asked_stylizers, asked_models, asked_runs = (
     for wanted in ("datasets", "styles", "stylizers", "models", "runs")
 )
 asked_stylized = [name for name in asked_folders if name in stylized]
-
-
-wildcard_constraints:
-    dataset="|".join(datasets),
-    model="|".join(models),
-    run="|".join(runs) or "none",
-    stylizer="|".join(stylizers) or "none",
-    shard=r"\d+",
-    shards=r"\d+",
-    perturbation="[a-z0-9_]+",
-    variant="[a-z0-9_]+",
-    measure="|".join(measures),
-    transfer="|".join(config["transfers"]) or "none",
-    few_shot="|".join(config["few_shots"]) or "none",
-    figure="[a-z0-9_]+",
-    epoch=r"\d+",
-
-
-def saliency():
-    """How the config finds what is salient."""
-    if "saliency" not in config:
-        raise WorkflowError(f"config: {settings.NO_SALIENCY}")
-    return config["saliency"]

@@ -83,7 +83,7 @@ rule score_foreground:
         folder=lambda w: ancient(image_folder(w.dataset)),
         columns=lambda w: image_columns(w.dataset),
     output:
-        "results/foreground/{dataset}/{model}.parquet",
+        FOREGROUND,
     log:
         "logs/score_foreground/{dataset}/{model}.log",
     benchmark:

@@ -1,6 +1,5 @@
 """What measures find: where it is and what decides it. No rules here."""
 
-MEASURED = "results/measures/{dataset}/{model}/{measure}.parquet"
 EXAMPLES = "results/examples/{dataset}/{model}/{measure}.safetensors"
 PICTURE = "results/pictures/{dataset}/{measure}/{shown}.webp"
 

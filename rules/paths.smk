@@ -11,7 +11,6 @@ def paths(pattern, strips=asked):
     return list(dict.fromkeys(pattern.format(**strip) for strip in strips))
 
 
-STRIP = "results/predictions/{dataset}/{model}/{perturbation}/{variant}.parquet"
 PATCHES = "results/patches/{perturbation}/{model}.safetensors"
 
 # The datasets whose features are kept.
@@ -28,7 +27,7 @@ packed = [
     *(each for each in asked_measures if "masks" not in measures[each["measure"]].get("needs", [])),
     *({"dataset": dataset} for dataset in transferred),
 ]
-foregrounds = paths("results/foreground/{dataset}/{model}.parquet", scored)
+foregrounds = paths(FOREGROUND, scored)
 
 
 def needs(where):
@@ -64,6 +63,13 @@ NEEDS = {
     "saliency": lambda where: f"results/saliency/{where['dataset']}/{saliency()['model']}.npy",
     "patches": patches,
 }
+
+
+def saliency():
+    """How the config finds what is salient."""
+    if "saliency" not in config:
+        raise WorkflowError(f"config: {settings.NO_SALIENCY}")
+    return config["saliency"]
 
 
 def patch_images(kind):

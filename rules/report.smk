@@ -88,6 +88,7 @@ rule write_report:
         sheets=[sheet_facts(strips[0]) for strips in sheets.values()],
         examples=[picture_facts(shown) for shown in pictures.values()],
         stylized={dataset: facts(datasets[dataset]) for dataset in asked_stylized},
+        missing=missing,
         settings=config,
     script:
         "../scripts/write_report.py"

@@ -3,7 +3,7 @@
 SHEET = "results/sheets/{dataset}/{perturbation}/{variant}.webp"
 
 sheets = {}  # a sheet, and the strips that it is of; a single level shows nothing but images
-for strip in (strip for strip in asked if len(strip["levels"]) > 1):
+for strip in there(SHEET, [strip for strip in asked if len(strip["levels"]) > 1], "draw_sheet"):
     sheets.setdefault(SHEET.format(**strip), []).append(strip)
 
 

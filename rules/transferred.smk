@@ -1,8 +1,6 @@
 """What is learnt from frozen features: where it is and what decides it. No rules here."""
 
 TOKENS = "results/tokens/{dataset}/{model}.npy"
-PROBES = "results/readouts/{transfer}/{model}/probe.parquet"
-FEW_SHOTS = "results/readouts/{few_shot}/{model}/few_shot.parquet"
 
 few_shots = {
     name: entry if entry["ways"] == "variable" else {"shots": [1, 5], "queries": 15} | entry

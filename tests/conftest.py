@@ -55,9 +55,9 @@ class Project:
         assert done.returncode == 0 or not check, done.stdout
         return done.stdout
 
-    def plan(self):
+    def plan(self, *words):
         """How many jobs of each rule Snakemake would run: {rule: jobs}, without `all`."""
-        told = self.run("--dry-run")
+        told = self.run("--dry-run", *words)
         if "Nothing to be done" in told:
             return {}
         table = told.split("Job stats:")[-1].split("total")[0]

@@ -433,7 +433,7 @@ def test_findings_stand_on_the_page_in_words(results):
     shown = page.findings(rows(path, "FROM findings"))
     assert f"<td>{RAISED}</td><td>&lt;vit_sin&gt; against vit on conflict</td><td>yes</td>" in shown
     template = (ROOT / "reports/page.html").read_text()
-    text = page.page(template, path, [], [], [], [], {"seeds": [0]})
+    text = page.page(template, path, [], [], [], [], {}, {"seeds": [0]})
     assert text.index('id="findings"') < text.index('id="models"') and shown in text
 
 

@@ -217,7 +217,7 @@ def make_page(path, specifications, folder):
     settings = {"models": {HOSTILE: {"family": "cnn"}}, "note": ENDING}
     template = (ROOT / "reports/page.html").read_text()
     report = folder / "report.html"
-    report.write_text(page.page(template, path, figures, [(about, picture)], [], [], settings))
+    report.write_text(page.page(template, path, figures, [(about, picture)], [], [], {}, settings))
     return report
 
 
@@ -340,7 +340,7 @@ def test_a_model_near_chance_is_told():
 
 def test_a_page_without_sheets_and_files_left_out_has_no_empty_sections(path):
     template = (ROOT / "reports/page.html").read_text()
-    text = page.page(template, path, [], [], [], [], {"seeds": [0]})
+    text = page.page(template, path, [], [], [], [], {}, {"seeds": [0]})
     assert 'id="sheets"' not in text and 'id="figures"' not in text
     assert page.skipped([]) == ""
 

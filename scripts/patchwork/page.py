@@ -99,13 +99,14 @@ SHOWN = {
 SHEET_COLUMN_PIXELS = 56  # below that a tile of a sheet cannot be made out, and the sheet scrolls instead
 
 
-def page(template, path, figures, sheets, examples, stylized, settings):
+def page(template, path, figures, sheets, examples, stylized, lost, settings):
     """The whole page.
 
     template: HTML with $names. path: the warehouse. figures: (name, caption, path of its specification).
     sheets: (dict of dataset, perturbation, variant, axis and levels; path of the picture).
     examples: (dict of dataset, measure, models and shows; path of the picture).
-    stylized: (dataset, entry of the config, path of the picture). settings: the config as it was used.
+    stylized: (dataset, entry of the config, path of the picture). lost: {file that is not there: last line of
+    its log}. settings: the config as it was used.
     """
     with warehouse.reading(path) as db:
         tables = {
@@ -118,6 +119,7 @@ def page(template, path, figures, sheets, examples, stylized, settings):
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
     drawn = [(name, caption, read_json(spec)) for name, caption, spec in figures]
     sections = {
+        "missing": ("Missing", missing(lost)),
         "findings": ("Findings", findings(tables["findings"])),
         "models": ("Models", models(tables["models"])),
         "tradeoff": ("Trade-off", tradeoff(tables["tradeoff"])),
@@ -453,6 +455,15 @@ def refused(rows, measures):
     return bool(cells) * (
         "<p>Some perturbations and measures do not apply to some models. These were left out, and are in no "
         "figure.</p>" + table("Not applicable", ["model", "what", "why", "levels left out"], cells)
+    )
+
+
+def missing(lost):
+    """What was asked for and is not there; nothing if all is. lost: {file: last line of its log}."""
+    return bool(lost) * (
+        f'<p class="warning"><strong>{count(len(lost), "result")} that the config asks for '
+        f"{'is' if len(lost) == 1 else 'are'} not there.</strong> This page is made without.</p>"
+        + table("Missing", ["file", "last line of its log"], [*lost.items()])
     )
 
 

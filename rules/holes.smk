@@ -1,0 +1,34 @@
+"""What a report with holes does without. No rules here.
+
+After a run in which jobs have failed, `--config holes=named` leaves out what is not there, and the report names it.
+"""
+
+missing = {}  # what is asked for and not there: {file: the last line that its job has logged}
+
+
+def last_line(rule, name):
+    """The last line that a job, or the last of a chain of jobs, has logged; nothing without a log."""
+    logs = [*Path("logs", rule).glob(f"{name}.log"), *Path("logs", rule, name).glob("*.log")]
+    told = max(logs, key=os.path.getmtime).read_text(errors="replace").split("\n") if logs else []
+    return next((line.strip() for line in reversed(told) if line.strip()), "")
+
+
+def name_of(file, rule):
+    """The name of a result: its path without where all of its kind are."""
+    path = Path(file)
+    named = path.parent if path.stem == rule else path.with_suffix("")
+    return Path(*named.parts[2:])
+
+
+def there(pattern, asked, rule):
+    """Those of what is asked for whose file is there; all of it, if holes are not to be named."""
+    if config.get("holes") != "named":
+        return asked
+    found = [each for each in asked if os.path.isfile(pattern.format(**each))]
+    for each in (each for each in asked if each not in found):
+        run, file = models[each["model"]].get("run"), pattern.format(**each)
+        trained = f"results/weights/trained/{run}.safetensors"
+        if run and not os.path.isfile(trained):
+            missing[trained] = last_line("train_stage", run)
+        missing[file] = last_line(rule, name_of(file, rule))
+    return found
