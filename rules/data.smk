@@ -14,6 +14,9 @@ rule draw_images:
     conda:
         "../envs/torch.yaml"
     threads: 2
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=program("draw_images.py"),
         dataset=lambda w: facts(datasets[w.dataset]),
@@ -39,6 +42,9 @@ rule pack_images:
     conda:
         "../envs/torch.yaml"
     threads: 4
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         code=program("pack_images.py"),
         origin=lambda w: folder_origin(w.dataset),
@@ -65,6 +71,8 @@ rule map_saliency:
     threads: 4
     resources:
         gpu=gpus,
+        mem_mb=growing(8000),
+        runtime=growing(60),
     params:
         origin=lambda w: saliency_origin(w.dataset, w.model),
         model=lambda w: facts(models[w.model]),
@@ -91,6 +99,9 @@ rule score_foreground:
     conda:
         "../envs/torch.yaml"
     threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         origin=lambda w: foreground_origin(w.dataset, w.model),
         pixels=config["pixels"],

@@ -19,6 +19,7 @@ rule predict:
     threads: 1
     resources:
         gpu=gpus,
+        mem_mb=growing(8000),
         runtime=runtime_minutes,
     params:
         code=lambda w: perturbation_program("predict.py", w),
@@ -53,6 +54,7 @@ rule predict_shard:
     threads: 1
     resources:
         gpu=gpus,
+        mem_mb=growing(8000),
         runtime=runtime_minutes,
     params:
         code=lambda w: perturbation_program("predict.py", w),
@@ -84,6 +86,9 @@ rule draw_sheet:
         "benchmarks/draw_sheet/{dataset}/{perturbation}/{variant}.jsonl"
     conda:
         "../envs/torch.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         code=lambda w: perturbation_program("draw_sheet.py", w),
         origin=lambda w: [images_origin(w.dataset), *(weights_origin(name) for name in sheet_models(w))],
@@ -105,6 +110,9 @@ rule clear_cells:
         "logs/clear_cells.log",
     conda:
         "../envs/torch.yaml"
+    resources:
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         store="results/cells",
     script:

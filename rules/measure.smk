@@ -15,6 +15,8 @@ rule measure:
     threads: lambda w: measures[w.measure].get("threads", 1)
     resources:
         gpu=gpus,
+        mem_mb=growing(16000),
+        runtime=growing(120),
     params:
         origin=lambda w: measure_origin(w.dataset, w.model, w.measure),
         model=lambda w: facts(models[w.model]),
@@ -41,6 +43,9 @@ rule draw_examples:
         shown="[a-z0-9_]+",
     conda:
         "../envs/torch.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=lambda w: program("draw_examples.py", f"patchwork/measures/{w.measure}.py"),
         origin=lambda w: [

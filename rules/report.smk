@@ -22,7 +22,8 @@ rule build_warehouse:
         "../envs/report.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         code=program("build_warehouse.py"),
         origin=lambda w: report_origin(),
@@ -56,6 +57,9 @@ rule draw_figure:
         "benchmarks/draw_figure/{figure}.jsonl"
     conda:
         "../envs/report.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=program("draw_figure.py", "patchwork/theme.py"),
         origin=lambda w: report_origin(),
@@ -81,6 +85,9 @@ rule write_report:
         "benchmarks/write_report.jsonl"
     conda:
         "../envs/report.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=program("write_report.py"),
         origin=lambda w: report_origin(),

@@ -16,6 +16,8 @@ rule train_stylizer:
     threads: 1
     resources:
         gpu=gpus,
+        mem_mb=growing(8000),
+        runtime=growing(480),
     params:
         origin=lambda w: stylizer_origin(w.stylizer),
         store=lambda w: f"results/unfinished/{w.stylizer}-{stylizer_origin(w.stylizer)}.pt",
@@ -46,6 +48,8 @@ rule stylize_images:
     threads: 1
     resources:
         gpu=gpus,
+        mem_mb=growing(8000),
+        runtime=growing(240),
     params:
         origin=lambda w: folder_origin(w.dataset),
         dataset=lambda w: facts(datasets[w.dataset]),
@@ -79,6 +83,9 @@ rule gather_stylized:
     conda:
         "../envs/torch.yaml"
     threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(60),
     params:
         code=program("gather_stylized.py"),
         origin=lambda w: folder_origin(w.dataset),
@@ -104,6 +111,9 @@ rule draw_stylized:
         "benchmarks/draw_stylized/{dataset}.jsonl"
     conda:
         "../envs/torch.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=program("draw_stylized.py"),
         origin=lambda w: folder_origin(w.dataset),

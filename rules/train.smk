@@ -18,6 +18,8 @@ rule train_stage:
     threads: 1
     resources:
         gpu=gpus,
+        mem_mb=growing(16000),
+        runtime=growing(480),
     params:
         origin=lambda w: run_origin(w.run),
         run=lambda w: runs[w.run],
@@ -47,6 +49,8 @@ rule craft_patch:
     threads: 1
     resources:
         gpu=gpus,
+        mem_mb=growing(8000),
+        runtime=growing(240),
     params:
         origin=lambda w: patches_origin(w.perturbation, w.model),
         model=lambda w: facts(models[w.model]),
@@ -73,6 +77,9 @@ rule export_weights:
         "benchmarks/export_weights/{run}.jsonl"
     conda:
         "../envs/torch.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         code=program("export_weights.py"),
         origin=lambda w: run_origin(w.run),

@@ -16,6 +16,8 @@ rule extract_tokens:
     threads: 1
     resources:
         gpu=gpus,
+        mem_mb=growing(8000),
+        runtime=growing(120),
     params:
         origin=lambda w: tokens_origin(w.dataset, w.model),
         model=lambda w: facts(models[w.model]),
@@ -40,6 +42,8 @@ rule probe:
     threads: 1
     resources:
         gpu=gpus,
+        mem_mb=growing(16000),
+        runtime=growing(240),
     params:
         origin=lambda w: probe_origin(w.transfer, w.model),
         parts=lambda w: list(transfer_datasets(w.transfer)),
@@ -62,6 +66,9 @@ rule few_shot:
         "benchmarks/few_shot/{few_shot}/{model}.jsonl"
     conda:
         "../envs/torch.yaml"
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(120),
     params:
         origin=lambda w: few_shot_origin(w.few_shot, w.model),
         entry=lambda w: few_shots[w.few_shot],

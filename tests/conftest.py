@@ -34,7 +34,7 @@ class Project:
     @classmethod
     def create(cls, folder, config="tests/config.yaml"):
         Path(folder).mkdir(parents=True)
-        for part in ("Snakefile", "rules", "scripts", "reports", "envs", "profiles"):
+        for part in ("Snakefile", "rules", "scripts", "reports", "envs", "profiles", "slurm"):
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
             copy(ROOT / part, Path(folder, part))
         shutil.copy2(ROOT / config, Path(folder, "config.yaml"))
