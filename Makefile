@@ -1,6 +1,7 @@
 # make          set up a local environment and run config.yaml to results/report.html
 # make test     set up and run the tests that take minutes
 # make test-slow    the tests that take longer: whole runs, kills at random moments
+# make test-slurm    a run on a SLURM of this machine, as root: apt-get install slurm-wlm slurmdbd munge mariadb-server
 # make benchmark    the numbers of the README
 # make clean    delete the environment; results stay
 
@@ -8,7 +9,7 @@ PYTHON ?= python3
 CORES ?= all
 VENV := .venv/bin
 
-.PHONY: report test test-slow benchmark format clean
+.PHONY: report test test-slow test-slurm benchmark format clean
 
 report: .venv/run
 	$(VENV)/snakemake --cores $(CORES)
@@ -24,6 +25,9 @@ test: .venv/test
 
 test-slow: .venv/test
 	$(VENV)/python -m pytest --numprocesses 2 --dist worksteal -m slow
+
+test-slurm: .venv/test
+	$(VENV)/python -m pytest -m slurm
 
 benchmark: .venv/test
 	PATCHWORK_IMAGES=$(PATCHWORK_IMAGES) $(VENV)/python tests/benchmark.py
