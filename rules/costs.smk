@@ -63,7 +63,7 @@ def tell(found, rates):
     rows, told = {}, set()
     for study, entry in config["studies"].items():
         names = map(strip_name, settings.asked(config | {"studies": {study: entry}}, perturbations))
-        strips = [found[name] for name in names if not (name in told or told.add(name))]
+        strips = [found[name] for name in names if name in found and not (name in told or told.add(name))]
         if strips:
             left, passes = [s for s in strips if s["left"]], sum(s["passes"] for s in strips)
             seconds = [sum(s[kind] * s["seconds"] for s in strips) for kind in ("passes", "left")]

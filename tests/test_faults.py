@@ -253,7 +253,8 @@ def test_a_node_without_a_package_says_which_one_and_what_to_activate(tmp_path):
     script = (
         "import sys; from types import SimpleNamespace; sys.path.insert(0, sys.argv[1])\n"
         "from patchwork import jobs\n"
-        "jobs.start(SimpleNamespace(threads=1, log=[sys.argv[2]], rule='predict', wildcards=['a', 'b']))\n"
+        "jobs.start(SimpleNamespace(threads=1, log=[sys.argv[2]], rule='predict', wildcards=['a', 'b'],\n"
+        "                           resources={}, config={}))\n"
         "import no_such_package.part\n"
     )
     log = tmp_path / "job.log"

@@ -242,7 +242,14 @@ def report(study, figures):
         (study / f"{name}.json").write_text(json.dumps(spec))
         specs.append((name, FIGURES[name]["doc"], study / f"{name}.json"))
     text = page.page(
-        (ROOT / "reports/page.html").read_text(), study / "w.duckdb", specs, [], [], [], {"classes": CLASSES}
+        (ROOT / "reports/page.html").read_text(),
+        study / "w.duckdb",
+        specs,
+        [],
+        [],
+        [],
+        {},
+        {"classes": CLASSES},
     )
     (study / "report.html").write_text(text)
     return study / "report.html"

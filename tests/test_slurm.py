@@ -63,7 +63,12 @@ def slurm(tmp_path_factory):
         subprocess.run([ROOT / "tests/slurm/start.sh", folder], check=True, env=environment)
         yield folder
     finally:
+        for process in started:
+            process.kill()
         subprocess.run([ROOT / "tests/slurm/stop.sh", folder], check=True)
+
+
+started = []  # every Snakemake that submits, so that none outlives its SLURM
 
 
 class Run:
@@ -74,6 +79,7 @@ class Run:
         with open(self.file, "w") as told:
             command = [sys.executable, "-c", SNAKEMAKE, "--profile", "slurm", *words]
             self.process = subprocess.Popen(command, cwd=project.folder, stdout=told, stderr=told)
+        started.append(self.process)
 
     def told(self):
         return " ".join(self.file.read_text().split())
@@ -151,7 +157,7 @@ def test_whatever_happens_to_jobs_a_run_ends_with_the_bytes_of_a_local_one(slurm
     subprocess.run(["scancel", job], check=True)
     assert run.end() == 0, run.file.read_text()
 
-    assert len(predictions(local)) == 4
+    assert len(predictions(local)) == 6
     assert predictions(project) == predictions(local)
     assert project.path("results/report.html").stat().st_size > 100_000
     assert not [*project.path("results").rglob("*.part")]

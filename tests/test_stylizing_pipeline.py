@@ -64,8 +64,8 @@ def test_the_report_shows_contents_styles_and_results(stylized):
 def test_other_shards_gather_the_same_bytes_from_the_store(project):
     before = contents(project.path("results/folders/stylized/images"))
     project.edit("config.yaml", "shards: 2", "shards: 3")
-    assert jobs(project) == {"stylize_images": 3, "gather_stylized": 1, "draw_stylized": 1}
-    project.run("results/folders/stylized/index.csv")
+    assert jobs(project) == {}
+    project.run("results/folders/stylized/index.csv", "--forcerun", "gather_stylized")
     assert contents(project.path("results/folders/stylized/images")) == before and len(before) == 20
     assert "0 of 1 batches to stylize" in project.path("logs/stylize_images/stylized/2-3.log").read_text()
 
