@@ -1,7 +1,7 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
 Read rules/ in the order included here: what there is and what is asked (holes, common, cluster, paths, sheets,
-labels, origins, folders, trainings, stylized, measured, transferred, costs, planning), then what is fetched, data,
+labels, origins, folders, trainings, stylized, measured, transferred, costs, hours, planning), then what is fetched, data,
 training, stylizing, evaluation, measures, transfer, report.
 """
 
@@ -27,6 +27,7 @@ include: "rules/stylized.smk"
 include: "rules/measured.smk"
 include: "rules/transferred.smk"
 include: "rules/costs.smk"
+include: "rules/hours.smk"
 include: "rules/planning.smk"
 
 

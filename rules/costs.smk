@@ -49,6 +49,12 @@ def expected():
         found[name] = {"passes": images * len(strip_cells(strip)), "left": images * left}
     rates = costs.Rates(notes, DEVICE, config["compute"], perturbations, models)
     long = {strip["model"] for strip in asked if found[strip_name(strip)]["passes"] >= costs.FEW_PASSES}
+    long |= {
+        each["model"]
+        for those in beside_strips().values()
+        for each in those
+        if each["passes"] >= costs.FEW_PASSES
+    }
     rates.count(long, ".snakemake/operations.json", f"{HERE}/scripts")
     for strip in asked:
         entry, most = found[strip_name(strip)], image_count(strip["dataset"]) // compute["batch_images"]
@@ -56,27 +62,6 @@ def expected():
         entry["shards"] = costs.shards(entry["left"] * entry["seconds"], JOB_SECONDS, most)
     tell(found, rates)
     return found
-
-
-def tell(found, rates):
-    """Say on the terminal what a run is expected to take, if that is asked for or worth a look."""
-    rows, told = {}, set()
-    for study, entry in config["studies"].items():
-        names = map(strip_name, settings.asked(config | {"studies": {study: entry}}, perturbations))
-        strips = [found[name] for name in names if name in found and not (name in told or told.add(name))]
-        if strips:
-            left, passes = [s for s in strips if s["left"]], sum(s["passes"] for s in strips)
-            seconds = [sum(s[kind] * s["seconds"] for s in strips) for kind in ("passes", "left")]
-            rows[study] = len(strips), len(left), passes, *seconds
-    if not workflow.dryrun and sum(row[-1] for row in rows.values()) < JOB_SECONDS:
-        return
-    those = {strip["model"] for strip in asked}
-    known, counted = sum(map(rates.measured, those)), len(rates.operations)
-    logger.info("\n".join(costs.table(rows, "CPU hours" if DEVICE == "cpu" else "GPU hours")))
-    logger.info(
-        f"{known} of {len(those)} models were measured; of {counted} networks operations were counted, at "
-        f"{rates.teraflops:g} TFLOP/s. Strips alone: no trainings, measures, readouts.\n"
-    )
 
 
 @cache

@@ -26,17 +26,24 @@ def masks_facts(dataset):
 
 
 @cache
+def masked_images(dataset):
+    """The images of the user's folder that have masks, with these masks."""
+    try:
+        taken = datasets[dataset].get("images")
+        return [*folders.masked(image_folder(dataset), images=taken, **masks_facts(dataset))]
+    except (ValueError, OSError) as error:
+        raise WorkflowError(f"datasets.{dataset}: {error}")
+
+
+@cache
 def masks_origin(dataset):
     """The images of a dataset that have masks, and these masks."""
-    entry, told = datasets[dataset], masks_facts(dataset)
+    entry = datasets[dataset]
     taken = [entry.get("images"), entry.get("void")]
     if not entries.is_own(entry):
         return digest([folder_origin(dataset), taken])
-    try:
-        pairs = folders.masked(image_folder(dataset), images=entry.get("images"), **told)
-        return digest([taken, [[path, str(mask), file_stamp(mask)] for path, mask in pairs]])
-    except (ValueError, OSError) as error:
-        raise WorkflowError(f"datasets.{dataset}: {error}")
+    pairs = masked_images(dataset)
+    return digest([taken, [[path, str(mask), file_stamp(mask)] for path, mask in pairs]])
 
 
 def measured_images(where):

@@ -191,13 +191,21 @@ def test_a_dry_run_tells_what_is_left(project):
     project.edit("config.yaml", "[0, 0.5, 0.9]", "[0, 0.25, 0.5, 0.9]")
     project.path("results/predictions/shapes/vit/shuffle_grid/plain.parquet").unlink()
     assert left(project) == {
-        **{"occlusion": 2, "permutation": 1, "saliency": 0, "patches": 0, "bias": 0, "together": 3}
+        **{"occlusion": 2, "permutation": 1, "saliency": 0, "patches": 0, "bias": 0},
+        **{"tokens": 0, "objects": 0, "elsewhere": 0, "trainings": 0, "together": 3},
     }
     # A strip of 100 passes took two hours; two cells of 20 images are new, the others in the store.
     slow(project, 2 * 3600)
     told = project.run("--dry-run")
     assert re.search(r"^occlusion +2 +2 +280 +2\.8 +0\.8$", told, re.M), told
-    assert "3 of 3 models were measured" in told
+    # A training of two stages of one epoch each, of 40 images, has lost the second; another is in one stage.
+    project.path("results/checkpoints/vit/2.pt").unlink()
+    # Two networks with four measures, one of which passes an image seven times, one twice, and two once.
+    told = project.run("--dry-run")
+    assert re.search(r"^tokens +8 +0 +440 ", told, re.M), told
+    assert re.search(r"^elsewhere +4 +0 +120 ", told, re.M), told
+    assert re.search(r"^trainings +3 +1 +480 ", told, re.M), told
+    assert "3 of 4 models were measured" in told
 
 
 def test_how_jobs_are_cut_is_no_parameter(project):

@@ -125,6 +125,11 @@ class Rates:
         """Whether any strip of a model's network was."""
         return network(self.models[model]) in self.plain
 
+    def alone(self, model):
+        """Of a pass of a model for itself; 0 if nothing is known of its network."""
+        key = network(self.models[model])
+        return self.plain.get(key, self.operations.get(key, 0) / self.teraflops / 1e12)
+
     def seconds(self, strip):
         """Of a pass of a strip, {dataset, model, perturbation, variant}: what this one took, else one on
         another dataset, else what the network takes for itself and what the perturbation adds, as told by
@@ -133,7 +138,7 @@ class Rates:
         for known in ((key, name, strip["dataset"]), (key, name)):
             if known in self.took:
                 return self.took[known]
-        alone = self.plain.get(key, self.operations.get(key, 0) / self.teraflops / 1e12)
+        alone = self.alone(strip["model"])
         others = [
             (self.took[other, name], plain)
             for other, plain in self.plain.items()
@@ -193,7 +198,7 @@ def batches(strips, job_seconds, start_seconds=15):
 def table(rows, unit):
     """Lines for people: {name: (jobs, jobs left, passes, seconds, seconds left)}. unit: of the hours."""
     width = max(map(len, [*rows, "together"]))
-    yield f"{'expected':{width}}  strips    left           passes  {unit:>10}      left"
+    yield f"{'expected':{width}}    jobs    left           passes  {unit:>10}      left"
     together = [sum(row[column] for row in rows.values()) for column in range(5)]
     for name, (jobs, left, passes, seconds, rest) in [*rows.items(), ("together", together)]:
         hours = f"{seconds / 3600:10,.1f}{rest / 3600:10,.1f}"

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 # Constants that the workflow reads from a file and tracks by value; code only where a file uses them itself.
-DECLARED = {"FAMILY", "AXIS", "LEVELS", "RANGE", "VARIANTS", "NEEDS", "SETTINGS", "MODEL", "GRADIENTS"}
+DECLARED = {"FAMILY", "AXIS", "LEVELS", "RANGE", "VARIANTS", "NEEDS", "SETTINGS", "MODEL"}
+DECLARED |= {"GRADIENTS", "PASSES", "PASSES_PER_SEED"}  # of planning
 
 # Modules that carry results, or plan jobs, and decide nothing: a new wording of a log line computes nothing
 # again.

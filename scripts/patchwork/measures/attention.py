@@ -37,6 +37,7 @@ COLUMNS = {
 }
 # The share of the tiles of a grid that is black, rounded down: 160 of 196, as in the paper's figure.
 SETTINGS = {"grid": "14x14", "dropped": 0.8164}
+PASSES = 2  # of untouched and of masked images
 SHOWS = (
     "Attention to patches, from left to right block by block; the first column is what was seen. Above: "
     "of the class token (and the shape token, where there is one), as means over all images. The first "

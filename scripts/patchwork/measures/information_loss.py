@@ -22,6 +22,7 @@ from patchwork.perturbations import random_drop
 COLUMNS = {"kind": "string", "level": "float32", "seed": "int16", "index": "int32", "value": "float32"}
 SETTINGS = {"grid": "14x14"}
 LEVELS = [0.25, 0.5, 0.75]
+PASSES_PER_SEED = 3
 ROUNDING = 1e-6  # of a number: what varies less than that is the same number, as float32 computes it
 
 
