@@ -17,8 +17,3 @@ def refuse_beside_others():
     if left:
         commands = "; ".join(f"scancel --name {run}" for run in left)
         raise WorkflowError(f"jobs of an earlier run are in the queue and write files here: {commands}")
-
-
-onstart:
-    if workflow.executor_plugin.name == "slurm":
-        refuse_beside_others()

@@ -74,11 +74,13 @@ def lacking_classes():
             yield f"few_shots.{few_shot}: {problem}"
 
 
-onstart:
+onstart:  # the only one: Snakemake keeps the last that it reads
     try:
         files.check_writable("results")
     except ValueError as error:
         raise WorkflowError(str(error))
+    if workflow.executor_plugin.name == "slurm":
+        refuse_beside_others()
 
 
 if workflow.is_main_process:

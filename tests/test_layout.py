@@ -63,6 +63,11 @@ def test_the_constraints_hold_all_requirements():
                 assert known[package] == version
 
 
+def test_there_is_one_handler_of_each_kind():
+    handlers = re.findall(r"^(onstart|onsuccess|onerror):", RULES, re.M)  # the last one would hold alone
+    assert sorted(set(handlers)) == sorted(handlers) != []
+
+
 def test_common_stays_readable():
     for path in (ROOT / "rules").glob("*.smk"):
         assert len(path.read_text().splitlines()) <= 130, path
