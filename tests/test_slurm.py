@@ -170,8 +170,9 @@ def test_whatever_happens_to_jobs_a_run_ends_with_the_bytes_of_a_local_one(slurm
         assert first in ends and second == "COMPLETED"
         assert asked == [minutes, "gpu billing=1,cpu=1,gres/gpu=1,mem=2000M,node=1"]
         assert asked_again == [120, "gpu billing=1,cpu=1,gres/gpu=1,mem=4000M,node=1"]
+    assert len(made["rule_shapes-vit_pair-0_predict"]) == 1  # two strips, which took turns with one GPU
     for comment, [*_, (state, _, asked)] in made.items():
         assert state == "COMPLETED"
-        takes_gpu = comment.startswith(("rule_train_stage", "rule_measure"))
+        takes_gpu = comment.startswith(("rule_train_stage", "rule_measure", "rule_shapes-vit_pair"))
         assert asked.startswith("gpu ") == ("gres/gpu=1" in asked) == takes_gpu
-    assert len(made) == 15
+    assert len(made) == 18
