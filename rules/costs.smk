@@ -4,7 +4,7 @@ import math
 
 from snakemake.logging import logger
 
-from patchwork import costs
+from patchwork import costs, files
 
 SHARD = "results/shards/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.txt"
 JOB_SECONDS = config["compute"]["job_minutes"] * 60
@@ -24,7 +24,11 @@ def image_count(dataset):
     if os.path.isfile(index):
         import pyarrow.parquet
 
-        return pyarrow.parquet.read_metadata(index).num_rows
+        try:
+            with files.reading(index):
+                return pyarrow.parquet.read_metadata(index).num_rows
+        except ValueError as error:
+            raise WorkflowError(str(error))
     if entries.is_own(entry):
         return len(folders.listing(entry["root"], entry.get("images"), entry.get("list")))
     return entry.get("images") or (image_count(entry["stylize"]) if "stylize" in entry else 0)

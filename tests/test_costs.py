@@ -212,3 +212,9 @@ def test_how_jobs_are_cut_is_no_parameter(project):
     project.edit("config.yaml", "seeds:", "compute: {job_minutes: 1, teraflops: 3}\nseeds:")
     slow(project, 3600)
     assert project.plan() == {"write_report": 1}  # which tells the config
+
+
+def test_an_index_that_is_damaged_is_named_when_images_are_counted(project):
+    project.path("results/images/shapes.parquet").write_bytes(b"")
+    told = project.run("--dry-run", check=False)
+    assert "results/images/shapes.parquet is damaged: delete it and run again" in told

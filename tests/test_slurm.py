@@ -164,6 +164,7 @@ def test_whatever_happens_to_jobs_a_run_ends_with_the_bytes_of_a_local_one(slurm
     assert project.plan(*few) == {}
 
     made = submissions()
+    made.pop("", None)  # a job that is cancelled before it has begun leaves no comment
     strips = {name: made.pop(f"rule_predict_wildcards_shapes_{name}") for name in STRIPS}
     for name, (minutes, ends) in STRIPS.items():
         (first, *asked), (second, *asked_again) = strips[name]
