@@ -4,7 +4,7 @@
 -- A prediction has a missing value.
 SELECT * FROM predictions
 SEMI JOIN doubtful USING (dataset, model, perturbation, variant)
-WHERE (level + seed + image + label + pred + rank + prob + confidence + lost) IS NULL;
+WHERE is_incomplete(level, seed, image, label, pred, rank, prob, confidence, lost);
 
 -- A cell (level, seed) that the config asks for is missing, or one is there that nothing asks for. If results
 -- were copied from elsewhere: snakemake --forcerun predict.
@@ -48,26 +48,20 @@ HAVING max(prob) - min(prob) > 0.05 OR max(confidence) - min(confidence) > 0.05;
 SELECT dataset, model, perturbation, variant, level, seed, image, label, pred, rank
 FROM predictions
 SEMI JOIN doubtful USING (dataset, model, perturbation, variant)
-WHERE (rank = 0) <> (pred = label) OR rank < 0;
+WHERE is_misranked(rank, pred, label);
 
 -- A probability is outside 0 to 1, or the true class is more probable than the predicted one.
 SELECT dataset, model, perturbation, variant, level, seed, image, prob, confidence
 FROM predictions
 SEMI JOIN doubtful USING (dataset, model, perturbation, variant)
-WHERE
-    prob NOT BETWEEN 0 AND 1
-    OR confidence NOT BETWEEN 0 AND 1
-    OR prob > confidence + 1e-3; -- float16 has three digits
+WHERE is_improbable(prob, confidence);
 
 -- A share of lost pixels or tokens is outside 0 to 1, or an untouched image has lost some.
 SELECT dataset, model, perturbation, variant, level, seed, image, lost, tokens_lost, tokens_cut
 FROM predictions
 SEMI JOIN doubtful USING (dataset, model, perturbation, variant)
 JOIN asked USING (dataset, model, perturbation, variant, level, seed)
-WHERE
-    lost NOT BETWEEN 0 AND 1
-    OR tokens_lost + tokens_cut NOT BETWEEN 0 AND 1 + 1e-3 -- float16
-    OR (clean AND lost + coalesce(tokens_lost + tokens_cut, 0) <> 0);
+WHERE is_no_share(lost, tokens_lost, tokens_cut) OR (clean AND all_lost(lost, tokens_lost, tokens_cut) <> 0);
 
 -- The top-1 of a linear readout is not the share of its right decisions, or readouts were tested on different images.
 SELECT dataset, model, protocol, blocks, block, patch, top1, images, len(correct) AS decisions

@@ -101,6 +101,18 @@ GROUP BY dataset;
 CREATE TABLE skipped AS
 SELECT dataset, path, problem FROM images WHERE image IS NULL ORDER BY ALL;
 
+-- What can be wrong with a prediction by itself; the checks tell each in words.
+CREATE MACRO is_incomplete(level, seed, image, label, pred, rank, prob, confidence, lost) AS
+    (level + seed + image + label + pred + rank + prob + confidence + lost) IS NULL;
+CREATE MACRO is_misranked(rank, pred, label) AS (rank = 0) <> (pred = label) OR rank < 0;
+CREATE MACRO is_improbable(prob, confidence) AS
+    prob NOT BETWEEN 0 AND 1
+    OR confidence NOT BETWEEN 0 AND 1
+    OR prob > confidence + 1e-3; -- float16 has three digits
+CREATE MACRO is_no_share(lost, tokens_lost, tokens_cut) AS
+    lost NOT BETWEEN 0 AND 1 OR tokens_lost + tokens_cut NOT BETWEEN 0 AND 1 + 1e-3; -- float16
+CREATE MACRO all_lost(lost, tokens_lost, tokens_cut) AS lost + coalesce(tokens_lost + tokens_cut, 0);
+
 -- All that is needed of the predictions, in one pass over them. For each cell: its accuracy; which images it is right
 -- about, a bit for each; and whether a check will have something to find.
 SET VARIABLE last_image = (SELECT coalesce(max(image)::INT, 0) FROM images);
@@ -121,12 +133,12 @@ SELECT
         rank = 0 AND image BETWEEN 0 AND getvariable('last_image')
     ) AS hits,
     sum(hash(image::INT, label::INT)) AS labelled, -- tells whether others have the same images and labels
-    max(lost + coalesce(tokens_lost + tokens_cut, 0)) AS most_lost,
+    max(all_lost(lost, tokens_lost, tokens_cut)) AS most_lost,
     count(*) FILTER (
-        (level + seed + image + label + pred + rank + prob + confidence + lost) IS NULL
-        OR (rank = 0) <> (pred = label) OR rank < 0
-        OR prob NOT BETWEEN 0 AND 1 OR confidence NOT BETWEEN 0 AND 1 OR prob > confidence + 1e-3
-        OR lost NOT BETWEEN 0 AND 1 OR tokens_lost + tokens_cut NOT BETWEEN 0 AND 1 + 1e-3
+        is_incomplete(level, seed, image, label, pred, rank, prob, confidence, lost)
+        OR is_misranked(rank, pred, label)
+        OR is_improbable(prob, confidence)
+        OR is_no_share(lost, tokens_lost, tokens_cut)
     ) AS odd
 FROM predictions
 GROUP BY ALL;
