@@ -1,3 +1,16 @@
+# What decides a strip, for the job that computes it and for those that compute shares of it.
+COMPUTED = {
+    "code": lambda w: perturbation_program("predict.py", w),
+    "origin": strip_origin,
+    "needs": needs_origin,
+    "model": lambda w: facts(models[w.model]),
+    "cells": lambda w: strip_cells(w),
+    "settings": lambda w: perturbation(w).get("settings", {}),
+    "compute": compute,
+    "store": "results/cells",
+}
+
+
 rule predict:
     """A strip of the grid: one model, one dataset, every level and seed of one perturbation."""
     input:
@@ -22,14 +35,7 @@ rule predict:
         mem_mb=growing(8000),
         runtime=runtime_minutes,
     params:
-        code=lambda w: perturbation_program("predict.py", w),
-        origin=strip_origin,
-        needs=needs_origin,
-        model=lambda w: facts(models[w.model]),
-        cells=lambda w: strip_cells(w),
-        settings=lambda w: perturbation(w).get("settings", {}),
-        compute=compute,
-        store="results/cells",
+        **COMPUTED,
         cost="results/costs/{dataset}/{model}/{perturbation}/{variant}.json",
     script:
         "../scripts/predict.py"
@@ -57,14 +63,7 @@ rule predict_shard:
         mem_mb=growing(8000),
         runtime=runtime_minutes,
     params:
-        code=lambda w: perturbation_program("predict.py", w),
-        origin=strip_origin,
-        needs=needs_origin,
-        model=lambda w: facts(models[w.model]),
-        cells=lambda w: strip_cells(w),
-        settings=lambda w: perturbation(w).get("settings", {}),
-        compute=compute,
-        store="results/cells",
+        **COMPUTED,
         strip=STRIP,
         cost="results/costs/{dataset}/{model}/{perturbation}/{variant}/{shard}-{shards}.json",
     script:

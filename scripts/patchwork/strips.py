@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from patchwork import files, jobs, models, tables
+from patchwork import files, jobs, models, packed, tables
 from patchwork.views import View
 
 # What a job that is killed may lose: a part is written each time that as many seconds have passed or as many
@@ -127,8 +127,7 @@ class Strip(View):
         return found
 
     def part(self, first, last, cells, advance):
-        """Images from `first` on, until PART_SECONDS have passed or PART_IMAGES are done or `last` is
-        reached:
+        """Images from `first` on, until PART_SECONDS have passed, PART_IMAGES are done or `last` is reached:
         the first image that is not in it, and a table of PREDICTIONS per cell.
 
         `advance` is told of the forward passes of each batch.
@@ -153,6 +152,27 @@ class Strip(View):
             tables.predictions(level, seed, known | dict(zip(COLUMNS, cell.T, strict=True)))
             for (level, seed), cell in zip(cells, found[:, : start - first], strict=True)
         ]
+
+
+def of_job(given, where, params):
+    """The strip that a job computes, whole or a share of it.
+
+    given: the paths of its images, index and weights, and of what the perturbation needs. where: its dataset,
+    perturbation and variant. params: its model (an entry of the config), compute, settings and needs.
+    """
+    data = packed.Packed(given.images, given.index)
+    model = models.build(params.model, given.weights, data.classes, data.categories)
+    return Strip(
+        models.place(model, params.compute),
+        data,
+        where.dataset,
+        where.perturbation,
+        where.variant,
+        params.compute,
+        settings=params.settings,
+        needs={name: given[name] for name in params.needs},
+        needs_origin=params.needs,
+    )
 
 
 def share(images, batch_images, shard, shards):
