@@ -52,13 +52,8 @@ def expected():
         left = missing_cells(strip, told.get(name, {}))
         found[name] = {"passes": images * len(strip_cells(strip)), "left": images * left}
     rates = costs.Rates(notes, DEVICE, config["compute"], perturbations, models)
-    long = {strip["model"] for strip in asked if found[strip_name(strip)]["passes"] >= costs.FEW_PASSES}
-    long |= {
-        each["model"]
-        for those in beside_strips().values()
-        for each in those
-        if each["passes"] >= costs.FEW_PASSES
-    }
+    work = [strip | found[strip_name(strip)] for strip in asked] + sum(beside_strips().values(), [])
+    long = {each["model"] for each in work if each["passes"] >= costs.FEW_PASSES}
     rates.count(long, ".snakemake/operations.json", f"{HERE}/scripts")
     for strip in asked:
         entry, most = found[strip_name(strip)], image_count(strip["dataset"]) // compute["batch_images"]

@@ -24,9 +24,12 @@ def there(pattern, asked, rule):
     """Those of what is asked for whose file is there; all of it, if holes are not to be named."""
     if config.get("holes") != "named":
         return asked
-    found = [each for each in asked if os.path.isfile(pattern.format(**each))]
-    for each in (each for each in asked if each not in found):
+    found = []
+    for each in asked:
         run, file = models[each["model"]].get("run"), pattern.format(**each)
+        if os.path.isfile(file):
+            found.append(each)
+            continue
         trained = f"results/weights/trained/{run}.safetensors"
         if run and not os.path.isfile(trained):
             missing[trained] = last_line("train_stage", run)

@@ -21,12 +21,9 @@ def study_work(study):
     for each in settings.asked_measures(alone, measures):
         passes = measure_passes(each["dataset"], each["measure"])
         found[MEASURED.format(**each)] = each["model"], passes
-    for kind in ("transfers", "few_shots"):
-        for each in settings.asked_readouts(alone, kind):
-            entry = config[kind][each[kind.removesuffix("s")]]
-            for dataset in (entry[part] for part in ("data", *entries.TRANSFERRED) if part in entry):
-                if dataset in datasets:
-                    found[TOKENS.format(**each, dataset=dataset)] = each["model"], image_count(dataset)
+    readouts = (settings.asked_readouts(alone, kind) for kind in ("transfers", "few_shots"))
+    for each in tokens_read(*readouts):
+        found[TOKENS.format(**each)] = each["model"], image_count(each["dataset"])
     return {file: work(model, passes, [file]) for file, (model, passes) in found.items()}
 
 

@@ -44,13 +44,14 @@ def few_shot_inputs(where):
     return {kind: pattern.format(dataset=dataset, model=where.model) for kind, pattern in READ.items()}
 
 
-asked_tokens = [  # each once: what several readouts read
-    {"dataset": dataset, "model": model}
-    for dataset, model in sorted(
-        {(d, each["model"]) for each in asked_transfers for d in transfer_datasets(each["transfer"]).values()}
-        | {(few_shots[each["few_shot"]]["data"], each["model"]) for each in asked_few_shots}
-    )
-]
+def tokens_read(transfers, episodes):
+    """What asked transfers and few_shots read, each once: dicts of dataset and model."""
+    read = {(d, each["model"]) for each in transfers for d in transfer_datasets(each["transfer"]).values()}
+    read |= {(few_shots[each["few_shot"]]["data"], each["model"]) for each in episodes}
+    return [{"dataset": dataset, "model": model} for dataset, model in sorted(read)]
+
+
+asked_tokens = tokens_read(asked_transfers, asked_few_shots)
 # What was learnt, as the warehouse is told of measures: a transfer stands in the place of a dataset.
 learnt = [
     *(
