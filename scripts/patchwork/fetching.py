@@ -10,7 +10,7 @@ import safetensors
 import torch
 
 from patchwork import models
-from patchwork.urls import download, is_url
+from patchwork.urls import digest, download, is_url
 
 # What torch and safetensors raise for a file that is damaged, something else, or holds code.
 UNREADABLE = pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, KeyError, OSError
@@ -35,11 +35,8 @@ def fetch(name, entry, path, folder):
     if is_url(source):
         file = Path(folder, f"{name}-{entry['sha256']}{Path(urlsplit(source).path).suffix}")
         download(source, entry["sha256"], file)
-    elif "sha256" in entry:
-        with open(file, "rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-        if found != entry["sha256"]:
-            raise ValueError(f"{file} is not the file that the config means: its sha256 is {found}")
+    elif "sha256" in entry and (found := digest(file)) != entry["sha256"]:
+        raise ValueError(f"{file} is not the file that the config means: its sha256 is {found}")
     models.fit(net, read_checkpoint(file, net), source)
     models.save(path, net.state_dict())
     if is_url(source):

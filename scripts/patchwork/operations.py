@@ -1,6 +1,6 @@
 """The floating point operations of networks, counted without their weights and without an image.
 
-Run as a program by costs.operations: networks in, as JSON, and {network: operations} out.
+Run as a program by costs.Rates.count: networks in, as JSON, and {network: operations} out.
 """
 
 import json
