@@ -5,7 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 ROOT = Path(__file__).parents[1]
 SQL = (
@@ -121,6 +124,19 @@ def real():
 def make_room(disk, size="1g"):
     """Let a small disk grow."""
     subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+
+
+@contextmanager
+def served(handler):
+    """The address of a server on this machine that answers requests with a handler."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture

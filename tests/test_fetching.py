@@ -7,14 +7,13 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 import torch
 from safetensors.torch import save, save_file
 
-from conftest import ROOT
+from conftest import ROOT, served
 from patchwork import fetching, models
 from test_models import Trap
 
@@ -59,14 +58,8 @@ class Shelf(BaseHTTPRequestHandler):
 def serving(files):
     """(address, list of what was asked) of a server on this machine."""
     asked = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Shelf, files, asked)) as server:
-        thread = Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(partial(Shelf, files, asked)) as address:
+        yield address, asked
 
 
 @pytest.fixture(autouse=True)

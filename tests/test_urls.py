@@ -3,15 +3,15 @@
 import hashlib
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event, Thread
+from http.server import BaseHTTPRequestHandler
+from threading import Event
 from urllib.error import URLError
 from urllib.request import Request
 
 import numpy as np
 import pytest
 
-from conftest import make_room
+from conftest import make_room, served
 from patchwork import urls
 from test_fetching import no_proxy  # noqa: F401 - a fixture
 
@@ -62,15 +62,11 @@ def serving(*faults):
     """(URL, ranges that were asked for) of a server on this machine."""
     asked, ended = [], Event()
     handler = partial(Unsteady, [*faults], asked, ended)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = Thread(target=server.serve_forever, args=[0.01])
-        thread.start()
+    with served(handler) as address:
         try:
-            yield f"http://127.0.0.1:{server.server_port}/w.bin", asked
+            yield f"{address}/w.bin", asked
         finally:
             ended.set()
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture
