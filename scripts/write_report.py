@@ -6,7 +6,8 @@ jobs.start(snakemake)
 
 from pathlib import Path
 
-from patchwork import files, page
+from patchwork import files
+from patchwork.report import page
 
 given, params = snakemake.input, snakemake.params
 figures = [

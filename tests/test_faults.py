@@ -18,7 +18,6 @@ from patchwork import (
     measuring,
     models,
     packed,
-    page,
     sheets,
     stylizing,
     tables,
@@ -26,6 +25,7 @@ from patchwork import (
     views,
     warehouse,
 )
+from patchwork.report import charts, pictures
 from test_strips import ENTRY, build, pack
 from test_warehouse import Study
 
@@ -126,7 +126,8 @@ def test_a_stylized_image_on_a_full_disk_leaves_nothing_half(small_disk):
 
 
 def read_picture(path):
-    return page.sheet({"dataset": "a", "levels": [0], "variant": "", "perturbation": "", "axis": ""}, path)
+    about = {"dataset": "a", "levels": [0], "variant": "", "perturbation": "", "axis": ""}
+    return pictures.sheet(about, path)
 
 
 READERS = {
@@ -141,7 +142,7 @@ READERS = {
     "foreground": ("f.parquet", write_strip, lambda path: warehouse.foreground_scores([path])),
     "training": ("r.parquet", write_strip, lambda path: warehouse.epochs([path])),
     "checkpoint": ("c.pt", lambda path: checkpoints.save(path, {"a": torch.ones(9999)}), checkpoints.load),
-    "figure": ("f.json", lambda path: path.write_text(json.dumps([*VALUES])), page.read_json),
+    "figure": ("f.json", lambda path: path.write_text(json.dumps([*VALUES])), charts.read_json),
     "sheet": ("s.webp", WRITERS["webp"], read_picture),
     "examples": ("e.safetensors", WRITERS["safetensors"], lambda path: measuring.picture("", {"a": path})),
     "patches": ("p.safetensors", WRITERS["safetensors"], lambda path: view(path, "noise_patch", "patches")),

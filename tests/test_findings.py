@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binomtest
 
 from conftest import COLUMNS, ROOT, SQL
-from patchwork import foreground, page, tables, warehouse
+from patchwork import foreground, tables, warehouse
+from patchwork.report import claims, page
 
 CLASSES = ["circle", "ring", "square", "star"]
 IMAGES = 400
@@ -394,7 +395,7 @@ def test_shape_is_told_if_a_network_trained_on_stylized_images_is_above_chance(r
 
 def test_without_trainings_there_are_no_findings(results):
     assert found(results, [], {("conflict", "vit"): (300, 60)}) == {}
-    assert page.findings([]) == ""
+    assert claims.findings([]) == ""
 
 
 @pytest.mark.parametrize(("apart", "verdict"), [(0.1, "yes"), (-0.1, "no"), (0.0, "cannot tell")])
@@ -430,7 +431,7 @@ def test_findings_stand_on_the_page_in_words(results):
     decisions = {("conflict", "<vit_sin>"): (300, 60), ("conflict", "vit"): (80, 280)}
     found(results, trainings, decisions)
     path = results.folder / "warehouse.duckdb"
-    shown = page.findings(rows(path, "FROM findings"))
+    shown = claims.findings(rows(path, "FROM findings"))
     assert f"<td>{RAISED}</td><td>&lt;vit_sin&gt; against vit on conflict</td><td>yes</td>" in shown
     template = (ROOT / "reports/page.html").read_text()
     text = page.page(template, path, [], [], [], [], {}, {"seeds": [0]})

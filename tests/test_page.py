@@ -16,8 +16,9 @@ import vl_convert
 from PIL import Image
 
 from conftest import COLUMNS, PERTURBATIONS, ROOT
-from patchwork import page, tables, theme, warehouse
+from patchwork import tables, theme, warehouse
 from patchwork.catalogue import catalogue
+from patchwork.report import gaps, models, page
 from test_warehouse import CLASSES, IMAGES, Study
 
 HOSTILE = "<b>&"  # a model's name that would be markup if it were not escaped
@@ -332,17 +333,18 @@ def test_a_model_near_chance_is_told():
     row = {"model": HOSTILE, "model_family": "cnn", "dataset": "shapes", "top1": 0.25, "low": 0.14}
     row |= {"high": 0.4, "images": 40, "chance": 0.2, "against_chance": "not told apart"}
     row |= {"perturbed": True}
-    told = page.models([row])
+    told = models.untouched([row])
     assert f"<strong>Not told apart from chance:</strong> {escape(HOSTILE)} on shapes" in told
     assert "<td>not told apart</td>" in told
-    assert "Not told apart" not in page.models([row | {"perturbed": False}])  # there are no curves to warn of
+    # There are no curves to warn of.
+    assert "Not told apart" not in models.untouched([row | {"perturbed": False}])
 
 
 def test_a_page_without_sheets_and_files_left_out_has_no_empty_sections(path):
     template = (ROOT / "reports/page.html").read_text()
     text = page.page(template, path, [], [], [], [], {}, {"seeds": [0]})
     assert 'id="sheets"' not in text and 'id="figures"' not in text
-    assert page.skipped([]) == ""
+    assert gaps.skipped([]) == ""
 
 
 def browse(page, profile, width):

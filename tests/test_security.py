@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 from conftest import COLUMNS, ROOT, SQL
-from patchwork import checkpoints, fetching, folders, models, packed, page, pixels, strips, warehouse
+from patchwork import checkpoints, fetching, folders, models, packed, pixels, strips, warehouse
+from patchwork.report import page
 from test_models import Trap
 from test_page import CHROMIUM, FIGURES, browse, draw
 
@@ -284,7 +285,7 @@ def test_hostile_names_make_no_element_of_the_report(report):
     assert [tag for tag, _ in found].count("script") == 4  # Vega, two figures, what draws them
     assert not {"img", "svg", "b"} & {tag for tag, _ in found}
     assert not [name for _, attributes in found for name in attributes if name.startswith("on")]
-    assert page.escape(CLASSES[7]) in text and CLASSES[7] not in text and page.escape(BROKEN) in text
+    assert html.escape(CLASSES[7]) in text and CLASSES[7] not in text and html.escape(BROKEN) in text
 
 
 HOVER = """

@@ -10,7 +10,8 @@ from sklearn.metrics import cohen_kappa_score
 
 from conftest import ROOT
 from patchwork import bootstrap as intervals
-from patchwork import folders, observers, page
+from patchwork import folders, observers
+from patchwork.report import models
 from test_findings import CLASSES, IMAGES, STYLIZED, Results, conflict, cues, decide, figure, rows, training
 
 GEIRHOS = ROOT / "rules/categories/geirhos.csv"
@@ -186,7 +187,7 @@ def test_the_price_of_each_token_stands_in_one_row_and_what_was_not_measured_is_
     low, high = binomtest(380, 400).proportion_ci(method="wilson")
     assert (row["natural_low"], row["natural_high"]) == pytest.approx((low, high))
     assert found["vit_class"]["shape_bias"] is None and found["cnn"]["natural_top1"] is None
-    text = page.tradeoff([*found.values()])
+    text = models.tradeoff([*found.values()])
     assert "95.0 (92 to 97)" in text and "top-1 on held_out, %" in text and text.count(">-<") == 10
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import timm
 
-from patchwork import models, page, sheets
+from patchwork import models, sheets
+from patchwork.report import pictures
 from patchwork.views import View
 
 GAP = 4
@@ -80,5 +81,5 @@ def test_a_sheet_is_seen_by_the_first_model_that_the_perturbation_applies_to(tmp
     assert sheets.first_that_can(view, [0, 1], {"cnn": lambda: cnn}) == ("", None)
     sheets.save(tmp_path / "a.webp", sheets.sheet(view, [0, 1], 0, vit), model="vit")
     about = {"dataset": "set", "perturbation": "feature_drop", "variant": "mask_50", "levels": [0, 1]}
-    shown = page.sheet(about | {"axis": "block", "shows": ""}, tmp_path / "a.webp")
+    shown = pictures.sheet(about | {"axis": "block", "shows": ""}, tmp_path / "a.webp")
     assert "the same at every level, seen by vit." in shown

@@ -1,0 +1,44 @@
+"""Pieces of HTML that several sections are made of."""
+
+import base64
+import io
+import json
+from html import escape
+
+from PIL import Image
+
+
+def in_script(value):
+    """JSON that cannot end the script element it stands in, whatever its strings say."""
+    return json.dumps(value).replace("<", "\\u003c")
+
+
+def count(number, one, many=None):
+    """'1 image', '2 images'."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def table(caption, titles, rows):
+    """A table. titles: of its columns, with '#' in front if they hold numbers. rows: lists of strings."""
+    classes = [' class="number"' if title.startswith("#") else "" for title in titles]
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(title.lstrip("#"))}</th>'
+        for kind, title in zip(classes, titles, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(classes, row, strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def img(text, data):
+    """A picture, the bytes of a WebP file, in the page itself."""
+    width, height = Image.open(io.BytesIO(data)).size
+    source = f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+    return f'<img alt="{text}" width="{width}" height="{height}" loading="lazy" src="{source}">'
