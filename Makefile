@@ -3,13 +3,14 @@
 # make test-slow    the tests that take longer: whole runs, kills at random moments
 # make test-slurm    a run on a SLURM of this machine, as root: apt-get install slurm-wlm slurmdbd munge mariadb-server
 # make benchmark    the numbers of the README
+# make screenshots    pictures of results/report.html in results/screenshots, by chromium
 # make clean    delete the environment; results stay
 
 PYTHON ?= python3
 CORES ?= all
 VENV := .venv/bin
 
-.PHONY: report test test-slow test-slurm benchmark format clean
+.PHONY: report test test-slow test-slurm benchmark screenshots format clean
 
 report: .venv/run
 	$(VENV)/snakemake --cores $(CORES)
@@ -38,6 +39,9 @@ benchmark: .venv/test
 	$(VENV)/python tests/benchmark_tokens.py
 	$(VENV)/python tests/benchmark_probing.py
 	$(VENV)/python tests/benchmark_scale.py
+
+screenshots: .venv/test
+	$(VENV)/python tests/screenshots.py results/report.html results/screenshots
 
 format: .venv/test
 	$(VENV)/ruff check --fix .

@@ -21,9 +21,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes as cores test
 
 import pytest
 from filelock import FileLock
+from playwright.sync_api import sync_playwright
 
 from patchwork.catalogue import catalogue
 
+SCREENS = {
+    "light": {"viewport": {"width": 1200, "height": 900}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
+}
 MEASURES = catalogue(ROOT / "scripts/patchwork/measures")
 COLUMNS = {name: measure["columns"] for name, measure in MEASURES.items()}
 
@@ -119,6 +125,33 @@ def real():
     if not folder or not Path(folder).is_dir():
         pytest.skip("PATCHWORK_REAL names no folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser, where one is installed."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser, path, **screen):
+    """A page whose charts are all drawn. Nothing may go wrong on it, and nothing may be loaded."""
+    page = browser.new_page(**screen)
+    errors, requests = [], []
+    page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url.partition(",")[0]))
+    page.goto(path.as_uri())
+    page.wait_for_function("!document.querySelector('.chart:not(:has(svg))')")
+    yield page
+    page.close()
+    assert errors == [] and {*requests} - {"data:image/webp;base64"} == {path.as_uri()}
 
 
 def make_room(disk, size="1g"):

@@ -84,11 +84,22 @@ SHOWN = {
 }
 
 
+def titles(figures):
+    """Links to all charts by their titles; nothing without charts. figures: arguments of `figure`."""
+    links = (f'<li><a href="#{escape(name)}">{escape(title(text))}</a></li>' for name, text, _ in figures)
+    return bool(figures) * f'<ul class="titles">{"".join(links)}</ul>'
+
+
+def title(caption):
+    """The first line of a caption."""
+    return caption.partition("\n\n")[0].rstrip(".")
+
+
 def figure(name, caption, spec):
     """A chart's place, its caption, and the numbers that it shows."""
-    title, _, text = caption.partition("\n\n")
-    key, title = escape(name), escape(title.rstrip("."))
-    paragraphs = "".join(f"<p>{escape(' '.join(part.split()))}</p>" for part in text.split("\n\n") if part)
+    key, heading = escape(name), escape(title(caption))
+    parts = caption.split("\n\n")[1:]
+    paragraphs = "".join(f"<p>{escape(' '.join(part.split()))}</p>" for part in parts)
     rows = [row for values in spec.get("datasets", {}).values() for row in values]
     shown = [column for column in SHOWN if rows and column in rows[0]]
     numbers = [
@@ -97,15 +108,17 @@ def figure(name, caption, spec):
     ]
     if not rows:
         text = "Nothing was measured that this figure could show."
-        return f'<figure id="{key}"><h3>{title}</h3><figcaption><p>{text}</p></figcaption></figure>'
-    titles = ["#" * (SHOWN[column][1] != "{}") + SHOWN[column][0] for column in shown]  # numbers have formats
+        return f'<figure id="{key}"><h3>{heading}</h3><figcaption><p>{text}</p></figcaption></figure>'
+    columns = [
+        "#" * (SHOWN[column][1] != "{}") + SHOWN[column][0] for column in shown
+    ]  # numbers have formats
     details = (
         f"<details><summary>The numbers behind it ({len(rows):,} rows)</summary>"
-        f"{markup.table(f'Numbers behind {name}', titles, numbers)}</details>"
+        f"{markup.table(f'Numbers behind {name}', columns, numbers)}</details>"
     )
     return (
-        f'<figure id="{key}" aria-labelledby="{key}-title"><h3 id="{key}-title">{title}</h3>'
-        f'<div class="chart" id="chart-{key}"></div>'
+        f'<figure id="{key}" aria-labelledby="{key}-title"><h3 id="{key}-title">{heading}</h3>'
+        f'<div class="chart" id="chart-{key}" role="img" aria-labelledby="{key}-title"></div>'
         f'<p class="save">Save this chart as '
         f'<button type="button" data-save="png" data-of="{key}">PNG</button>'
         f'<button type="button" data-save="svg" data-of="{key}">SVG</button></p>'

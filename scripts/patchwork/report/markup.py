@@ -19,10 +19,11 @@ def count(number, one, many=None):
 
 
 def table(caption, titles, rows):
-    """A table. titles: of its columns, with '#' in front if they hold numbers. rows: lists of strings."""
+    """A table. titles: of its columns, with '#' in front if they hold numbers, '?' if rows can be chosen by
+    what they hold. rows: lists of strings."""
     classes = [' class="number"' if title.startswith("#") else "" for title in titles]
     head = "".join(
-        f'<th scope="col"{kind}>{escape(title.lstrip("#"))}</th>'
+        f'<th scope="col"{kind}{" data-choose" * title.startswith("?")}>{escape(title.lstrip("#?"))}</th>'
         for kind, title in zip(classes, titles, strict=True)
     )
     body = "".join(
@@ -32,7 +33,7 @@ def table(caption, titles, rows):
         for row in rows
     )
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {escape(caption)}"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

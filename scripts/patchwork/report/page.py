@@ -33,7 +33,7 @@ def page(template, path, figures, sheets, examples, stylized, lost, settings):
         "findings": ("Findings", claims.findings(tables["findings"])),
         "models": ("Models", models.untouched(tables["models"])),
         "tradeoff": ("Trade-off", models.tradeoff(tables["tradeoff"])),
-        "figures": ("Figures", "".join(charts.figure(*each) for each in drawn)),
+        "figures": ("Figures", charts.titles(drawn) + "".join(charts.figure(*each) for each in drawn)),
         "sheets": ("What the models saw", "".join(pictures.sheet(*each) for each in sheets)),
         "examples": ("Inside the models", "".join(pictures.example(*each) for each in examples)),
         "stylized": ("Stylized images", "".join(pictures.stylization(*each) for each in stylized)),
