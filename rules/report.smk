@@ -10,6 +10,7 @@ rule build_warehouse:
         decisions=[file for files in decision_files.values() for file in files],
         published=here("reports/published.csv"),
         superclasses=here("reports/superclasses.csv"),
+        claims=here("reports/claims.csv"),
         marts=[here(path) for path in marts],
         checks=here("reports/checks.sql"),
     output:
@@ -30,6 +31,7 @@ rule build_warehouse:
         saliency=config.get("saliency"),
         asked=lambda w: [strip | {"cells": strip_cells(strip)} for strip in asked],
         reference=reference,
+        networks=[network_facts(name) for name in asked_models],
         trainings=[training_facts(name) for name in asked_models if "run" in models[name]],
         stylized=stylized_facts(),
         measures=asked_measures + learnt,  # in the order of the inputs

@@ -1,5 +1,7 @@
 """What a training reads, and what it depends on beside. No rules here."""
 
+import re
+
 
 def checkpoints(run):
     """The checkpoints of a run, one at the end of each stage."""
@@ -59,15 +61,33 @@ def run_facts(run):
     }
 
 
+def built(model):
+    """What a network is built from, but for its weights."""
+    return digest([model["timm"].split(".")[0], model.get("options", {}), model.get("size")])
+
+
+def network_facts(name):
+    """What tells which networks differ in one thing alone."""
+    model = models[name]
+    options, told = model.get("options", {}), re.search(r"patch(\d+)", model["timm"])
+    return {
+        "model": name,
+        "timm": model["timm"].split(".")[0],
+        "architecture": built(model),
+        "patch_pixels": options.get("patch_size", told and int(told[1])),
+        "positions": options.get("pos_embed") != "none",
+        "untrained": model.get("weights") == "random",
+    }
+
+
 def training_facts(name):
     """What the report tells of the training of a model, and what tells which trainings can be compared."""
     model, run = models[name], runs[models[name]["run"]]
-    built = [model["timm"].split(".")[0], model.get("options", {}), model.get("size")]
     others = ("recipe", "model", "data", "held_out", "teacher", "stage")
     return {
         **{key: model.get(key) for key in ("run", "head")},
         **{key: run.get(key) for key in ("recipe", "data", "teacher")},
         "model": name,
-        "architecture": digest(built),
+        "architecture": built(model),
         "settings": digest({key: run[key] for key in sorted(run) if key not in others}),
     }

@@ -11,7 +11,7 @@ from patchwork import files, warehouse
 given, params = snakemake.input, snakemake.params
 lists = ("predictions", "indexes", "foregrounds", "trainings")  # Snakemake drops an empty one
 kinds = {name: given.get(name, []) for name in lists}
-kinds |= {name: given[name] for name in ("published", "superclasses")}
+kinds |= {name: given[name] for name in ("published", "superclasses", "claims")}
 told = {name: told for name, told in params.items() if name not in ("code", "origin")}
 found = [*given.get("measures", []), *given.get("learnt", [])]
 told["measures"] = [each | {"file": file} for each, file in zip(told["measures"], found, strict=True)]

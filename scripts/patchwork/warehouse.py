@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patchwork import bootstrap, files, metrics, observers, tables
+from patchwork import bootstrap, files, metrics, observers, significance, tables
 
 STRIP = ["dataset", "model", "perturbation", "variant"]
 ASKED = pa.schema(
@@ -61,6 +61,14 @@ TRAININGS = pa.schema(
         ("teacher", pa.string()),  # a model
     ]
 )
+NETWORKS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("model", "timm", "architecture")),  # timm: without its tag
+        ("patch_pixels", pa.int32()),  # along a side of a patch of a ViT, where it is known
+        ("positions", pa.bool_()),  # false for a ViT without
+        ("untrained", pa.bool_()),  # of random weights
+    ]
+)
 EPOCHS = pa.schema([("run", pa.string()), *metrics.EPOCHS])
 SQL_TYPES = {"int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT", "string": "VARCHAR"}
 SQL_TYPES |= {"float": "FLOAT", "float32": "FLOAT", "bool": "BOOLEAN", "list<item: bool>": "BOOLEAN[]"}
@@ -88,11 +96,12 @@ def build(path, given, told, marts, checks, threads, memory_mb):
     given: files by what they are. predictions and indexes: lists of parquet files,
     .../dataset/model/perturbation/variant.parquet and .../dataset.parquet. foregrounds: parquet files of
     foreground.SCORES, .../dataset/model.parquet. trainings: of metrics.EPOCHS, .../run.parquet. published: a
-    CSV of published numbers; superclasses: one of classes of ImageNet (wnid, superclass).
+    CSV of published numbers; superclasses: one of classes of ImageNet (wnid, superclass); claims: one of claims of the
+    paper.
 
     told: what the config says. asked: strips, dicts with the names of ASKED and `cells` [(level, seed)],
     clean level first. reference: the model that others are compared with. And, where there are some: saliency
-    {model, head, grid}; trainings, of models that were trained here, dicts of TRAININGS; stylized, dicts of
+    {model, head, grid}; networks, dicts of NETWORKS; trainings, of models that were trained here, of TRAININGS; stylized, of
     STYLIZED; measures, dicts of dataset, model, measure, model_family and `file`, the parquet file of what it
     found; columns, of all measures that there are, {measure: {column: type}}: each becomes a view of that
     name, beside dataset and model; decisions, CSV files of observers.decisions by dataset, {name: [path]}.
@@ -111,6 +120,7 @@ def build(path, given, told, marts, checks, threads, memory_mb):
         "epochs": epochs(given["trainings"]),
         "stylized": pa.Table.from_pylist(told.get("stylized", []), STYLIZED),
         "models_trained": pa.Table.from_pylist(told.get("trainings", []), TRAININGS),
+        "networks": pa.Table.from_pylist(told.get("networks", []), NETWORKS),
         "saliency": pa.Table.from_pylist(
             [{k: str(v) for k, v in saliency.items()}] if saliency else [], SALIENCY
         ),
@@ -125,7 +135,7 @@ def build(path, given, told, marts, checks, threads, memory_mb):
     sources = {
         **{name: [str(m["file"]) for m in measures if m["measure"] == name] for name in columns},
         **{name: [*map(str, given[name])] for name in ("predictions", "indexes")},
-        **{name: [str(given[name])] for name in ("published", "superclasses")},
+        **{name: [str(given[name])] for name in ("published", "superclasses", "claims")},
     }
     with duckdb.connect(path) as db:
         # Some memory is used beside DuckDB's own: Arrow tables, the reading of parquet footers.
@@ -139,6 +149,7 @@ def build(path, given, told, marts, checks, threads, memory_mb):
         name_sources(db)
         db.execute("SET VARIABLE reference = ?", [told["reference"]])
         bootstrap.register(db)
+        significance.register(db)
         for name, kinds in columns.items():
             db.execute(measure_view(name, kinds, bool(sources[name])))
         for name, kind in [("predictions", "predictions"), ("images", "indexes")]:

@@ -1,18 +1,106 @@
-"""What the results show of each claim."""
+"""What the results show of each claim of the paper."""
 
-from patchwork.report import markup
+import math
+from html import escape
+
+VERDICTS = ["supported", "not supported", "cannot tell", "not measured"]
+TITLES = ["claim", "verdict", "#effect, 95 % interval", "unit", "#images", "supported in", "the paper", "chart"]
+TEXT = (
+    "<p>Each claim is decided by its numbers alone: an effect and its 95 % interval lie on the side of a threshold, which "
+    "is 0 unless the claim says another (reports/claims.csv). {} The networks of this run were trained once each and see "
+    "the images of this run, so a verdict is about them, not about all ViTs and CNNs: families of models called "
+    "<code>vit</code>, <code>cnn</code> and <code>swin</code>. Where they do not show what the paper found, it says "
+    "“not supported”.</p>"
+    "<p>Where the same images were seen, differences are paired by image; else they are Newcombe’s. A claim of several "
+    "comparisons (models, datasets, corruptions) shows the mean of their effects, lows and highs, an interval that is "
+    "wide enough however they depend on each other, and in how many of them it is supported by their own interval. "
+    "Images are those of a comparison; of few shots they are episodes. The intervals are plain; the verdict of a claim must "
+    "also hold after Holm’s correction for all claims that were measured ({}).</p>"
+)
 
 
-def findings(rows):
-    """What the trainings show, a statement a row; nothing if there is nothing to compare."""
-    titles = ["statement", "of", "verdict", "numbers"]
-    cells = [[row["claim"], row["about"], row["verdict"], row["numbers"]] for row in rows]
-    return bool(rows) * (
-        "<p>Statements about shape, texture and training, each decided by its numbers alone. Intervals "
-        "are 95 % intervals over images: Wilson's, and of the mean for Jaccard indices. A verdict is yes or "
-        "no only where the intervals are apart; else the images cannot tell. Nothing is corrected for the "
-        "number of rows, and every network was trained once, so a verdict is about these networks. Shape "
-        "bias (Geirhos et al. 2019) is the share of decisions for the shape among those for shape or "
-        "texture, where the two disagree. A texture counts as hidden if it is answered less often than "
-        "before and than 1.5 times by chance.</p>" + markup.table("Findings", titles, cells)
+def claims(rows, comparisons, drawn):
+    """All claims in a table, with their comparisons.
+
+    rows: of the mart `claims`. comparisons: of `claim_comparisons`. drawn: names of the figures on the page.
+    """
+    of_claims = {}
+    for each in comparisons:
+        of_claims.setdefault(each["claim"], []).append(each)
+    measured = sum(row["comparisons"] > 0 for row in rows)
+    body = "".join(claim(row, of_claims.get(row["key"], []), drawn) for row in rows)
+    head = "".join(
+        f'<th scope="col"{number(title.startswith("#"))}>{escape(title.lstrip("#"))}</th>' for title in TITLES
     )
+    return (
+        TEXT.format(summary(rows), measured)
+        + '<div class="scroll" tabindex="0" role="region" aria-label="Claims"><table><caption>Claims</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def summary(rows):
+    """How many claims have which verdict, in a sentence."""
+    verdicts = [row["verdict"] for row in rows if row["source"] != "ours"]
+    counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS]
+    return f"Of the {len(verdicts)} claims of the paper, {', '.join(counts)}; {len(rows) - len(verdicts)} more are ours."
+
+
+def claim(row, comparisons, drawn):
+    """The row of a claim."""
+    figure = escape(row["figure"])
+    cells = [
+        (False, f"{escape(row['claim'])}{remarks(row)}{details(row, comparisons)}"),
+        (False, row["verdict"]),
+        (True, interval(row) if comparisons else "-"),
+        (False, escape(row["unit"])),
+        (True, images(row) if comparisons else "-"),
+        (False, f"{row['supporting']} of {row['comparisons']}" if comparisons else "-"),
+        (False, escape(published(row))),
+        (False, f'<a href="#{figure}">{figure.replace("_", " ")}</a>' if row["figure"] in drawn else "-"),
+    ]
+    body = "".join(f"<td{number(is_number)}>{cell}</td>" for is_number, cell in cells)
+    return f'<tr id="claim-{escape(row["key"])}" data-verdict="{row["verdict"]}">{body}</tr>'
+
+
+def number(is_number):
+    return ' class="number"' * is_number
+
+
+def remarks(row):
+    """What would measure a claim that was not, and what the correction has taken from one that was."""
+    if not row["comparisons"]:
+        return f"<p>It takes {escape(row['study'])}.</p>"
+    if row["verdict"] != row["uncorrected"]:
+        return f"<p>By its interval {row['uncorrected']}, but not after correction for {row['measured']} claims.</p>"
+    return ""
+
+
+def details(row, comparisons):
+    """The comparisons of a claim, each with its own verdict."""
+    items = "".join(
+        f"<li>{escape(each['about'])}: {interval(row | each)}, {each['verdict']}"
+        f"{escape(' · ' + each['numbers']) if each['numbers'] else ''}; {each['sampled']:,}</li>"
+        for each in comparisons
+    )
+    told = "1 comparison" if len(comparisons) == 1 else f"{len(comparisons)} comparisons"
+    return bool(items) * f"<details><summary>{told}</summary><ul>{items}</ul></details>"
+
+
+def interval(row):
+    """'25.9 (22.6 to 29.2)': points and percent with a digit, all else with three."""
+    digits = 1 if row["unit"].startswith(("points", "%")) else 3
+    effect, *ends = (f"{row[name]:.{digits}f}" for name in ("effect", "low", "high"))
+    return f"{effect} ({' to '.join(ends)})" if math.isfinite(row["low"]) else f"{effect} (interval not known)"
+
+
+def images(row):
+    """'1,000', or from the fewest to the most of the comparisons."""
+    return " to ".join(dict.fromkeys(f"{row[name]:,}" for name in ("sampled_least", "sampled_most")))
+
+
+def published(row):
+    """What the paper tells of a claim, and where."""
+    if row["source"] == "ours":
+        return "a claim of ours"
+    return f"{row['source']}: {'no number' if row['published'] == '-' else row['published']}"

@@ -22,15 +22,16 @@ def page(template, path, figures, sheets, examples, stylized, lost, settings):
         tables = {
             name: db.sql(f"FROM {name}").to_arrow_table().to_pylist()
             for name in (
-                *("datasets", "models", "findings", "tradeoff", "skipped", "refused", "measures"),
-                "computations",
+                *("datasets", "models", "claims", "claim_comparisons", "tradeoff", "skipped", "refused"),
+                *("measures", "computations"),
             )
         }
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
     drawn = [(name, caption, charts.read_json(spec)) for name, caption, spec in figures]
+    drawn_names = {name for name, _, _ in drawn}
     sections = {
         "missing": ("Missing", gaps.missing(lost)),
-        "findings": ("Findings", claims.findings(tables["findings"])),
+        "claims": ("Claims", claims.claims(tables["claims"], tables["claim_comparisons"], drawn_names)),
         "models": ("Models", models.untouched(tables["models"])),
         "tradeoff": ("Trade-off", models.tradeoff(tables["tradeoff"])),
         "figures": ("Figures", charts.titles(drawn) + "".join(charts.figure(*each) for each in drawn)),
