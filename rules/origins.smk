@@ -91,7 +91,11 @@ def strip_origin(where):
 def report_origin():
     strips = [[strip, strip_cells(strip), strip_origin(strip)] for strip in asked]
     scores = [foreground_origin(strip["dataset"], strip["model"]) for strip in scored]
-    sources = [*marts, "reports/checks.sql", *(f"reports/{name}.csv" for name in ("published", "superclasses", "claims"))]
+    sources = [
+        *marts,
+        "reports/checks.sql",
+        *(f"reports/{name}.csv" for name in ("published", "superclasses", "claims")),
+    ]
     tables = [Path(HERE, source).read_text() for source in sources]
     tables += [Path(path).read_bytes().hex() for paths in decision_files.values() for path in paths]
     measured = [measure_origin(e["dataset"], e["model"], e["measure"]) for e in asked_measures]

@@ -145,7 +145,7 @@ def build(folder):
     strips = [strip | {"family": "occlusion", "model_family": "made up", "cells": CELLS} for strip in strips]
     given = {"predictions": files, "indexes": [Path(folder, "images/imagenet.parquet")]}
     given |= {"foregrounds": [], "trainings": []}
-    given |= {name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses")}
+    given |= {name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses", "claims")}
     told = {"asked": strips, "reference": "m0", "columns": COLUMNS}
     warehouse.build(Path(folder, "warehouse.duckdb"), given, told, *SQL, THREADS, MEMORY_MB)
 

@@ -9,10 +9,10 @@ from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import cohen_kappa_score
 
 from conftest import ROOT
+from made_up import CLASSES, IMAGES, STYLIZED, Results, conflict, cues, decide, figure, rows, training
 from patchwork import bootstrap as intervals
 from patchwork import folders, observers
 from patchwork.report import models
-from test_findings import CLASSES, IMAGES, STYLIZED, Results, conflict, cues, decide, figure, rows, training
 
 GEIRHOS = ROOT / "rules/categories/geirhos.csv"
 CATEGORIES = [*folders.read_categories(GEIRHOS)]

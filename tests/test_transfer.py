@@ -1,17 +1,14 @@
-"""What linear readouts of frozen features show: marts and findings of made-up probes."""
+"""What linear readouts of frozen features show: marts of made-up probes."""
 
 import csv
 import shutil
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
 from conftest import ROOT, Project
-from patchwork import tables
-from test_findings import Results, conflict, decide, rows
+from made_up import Results, conflict, decide, probed, readout, right, rows
 from test_patches import image_folder
 
 IMAGES = 200
@@ -24,26 +21,6 @@ def results(tmp_path):
     for model in ("vit", "cnn"):  # the first is the reference
         results.strip("conflict", model, decide(300, 60))
     return results
-
-
-def right(count):
-    """Decisions of which the first `count` are right."""
-    return np.arange(IMAGES) < count
-
-
-def readout(blocks, patch, correct, protocol="validated", block=None, width=64, classes=10, last_top1=None):
-    told = {"protocol": protocol, "blocks": blocks, "block": block, "patch": patch, "width": width}
-    told |= {"parameters": (width + 1) * classes, "classes": classes, "correct": correct.tolist()}
-    told |= {"top1": correct.mean(), "last_top1": last_top1, "images": IMAGES, "train_images": 1000}
-    return told
-
-
-def probed(results, transfer, model, readouts):
-    """What a config asks for, with a file of these rows."""
-    file = results.folder / f"readouts/{transfer}/{model}/probe.parquet"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(readouts, tables.PROBES), file)
-    return {"dataset": transfer, "model": model, "measure": "probe", "model_family": "net", "file": file}
 
 
 def test_a_score_has_the_interval_of_its_images(results):
@@ -73,90 +50,6 @@ def test_a_gain_is_over_the_last_block_image_by_image(results):
     more = np.append(apart, [1, -1])
     assert (row["low"] + row["high"]) / 2 == pytest.approx(more.mean())
     assert row["high"] - row["low"] == pytest.approx(2 * 1.959964 * more.std() / np.sqrt(len(more)))
-
-
-def found(results, measures):
-    """{(claim, about): (verdict, numbers)} of the findings."""
-    path = results.build(measures=measures)
-    return {
-        (row["claim"], row["about"]): (row["verdict"], row["numbers"])
-        for row in rows(path, "FROM findings")
-        if "transfer" in row["claim"] or "patch token" in row["claim"] or "Batch" in row["claim"]
-    }
-
-
-@pytest.mark.parametrize(("more", "verdict"), [(30, "yes"), (-30, "no"), (2, "cannot tell")])
-def test_readouts_are_compared_with_the_last_block(results, more, verdict):
-    readouts = [readout("last", "none", right(100)), readout("last", "last", right(100 + more))]
-    readouts += [readout("last4", "none", right(100 + more)), readout("all", "each", right(100 - more))]
-    assert found(results, [probed(results, "birds", "cnn", readouts)]) == {
-        (
-            "Class tokens of several blocks transfer better than the last alone",
-            "last 4 blocks of cnn on birds",
-        ): (verdict, numbers(100 + more, 100)),
-        (
-            "The mean patch token adds to the class token of the last block",
-            "last block + last patch mean of cnn on birds",
-        ): (verdict, numbers(100 + more, 100)),
-    }
-
-
-def numbers(won, other):
-    """What a finding tells of so many right decisions, where all of the fewer are among the more."""
-    apart = np.concatenate(
-        [np.full(abs(won - other), np.sign(won - other)), np.zeros(IMAGES - abs(won - other))]
-    )
-    more = np.append(apart, [1, -1])
-    margin = 1.959964 * more.std() / np.sqrt(len(more))
-    told = f"{apart.mean():.2f} ({more.mean() - margin:.2f} to {more.mean() + margin:.2f})"
-    return f"top-1 {won / IMAGES:.2f} against {other / IMAGES:.2f}, difference {told}; {IMAGES} test images"
-
-
-@pytest.mark.parametrize(("more", "verdict"), [(30, "yes"), (-30, "no"), (2, "cannot tell")])
-def test_models_are_compared_with_the_reference(results, more, verdict):
-    measures = [
-        probed(results, "birds", "vit", [readout("last", "none", right(100))]),
-        probed(results, "birds", "cnn", [readout("last", "none", right(100 + more))]),
-        probed(results, "cars", "cnn", [readout("last", "none", right(100))]),  # nothing to compare with
-    ]
-    claim = "Features transfer better than those of the reference"
-    assert found(results, measures) == {
-        (claim, "cnn against vit on birds"): (verdict, numbers(100 + more, 100))
-    }
-
-
-@pytest.mark.parametrize(("apart", "verdict"), [(0.1, "yes"), (-0.1, "no"), (0, "cannot tell")])
-def test_episodes_are_compared_with_those_of_the_reference(results, apart, verdict):
-    noise = np.random.default_rng(0).normal(0, 0.05, 60)
-    measures = []
-    for model, accuracies in (("vit", np.full(60, 0.5)), ("cnn", 0.5 + apart + noise - noise.mean())):
-        told = {"setting": "5-way 1-shot", "seed": 0, "ways": 5, "supports": 5, "queries": 75}
-        episodes = [
-            told | {"readout": readout, "classifier": classifier, "episode": n, "accuracy": accuracy + more}
-            for n, accuracy in enumerate(accuracies)
-            for readout, classifier, more in [("last", "logistic", 0), ("last", "centroid", -0.2)]
-        ]
-        file = results.folder / f"readouts/birds/{model}/few_shot.parquet"
-        file.parent.mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist(episodes, tables.FEW_SHOTS), file)
-        asked = {"dataset": "birds", "model": model, "measure": "few_shot", "model_family": "net"}
-        measures.append(asked | {"file": file})
-    found = rows(results.build(measures=measures), "FROM findings WHERE claim LIKE 'From a few images%'")
-    margin = 1.959964 * noise.std(ddof=1) / np.sqrt(60)
-    [row] = found
-    assert (row["about"], row["verdict"]) == ("cnn against vit on birds, 5-way 1-shot", verdict)
-    assert row["numbers"].startswith(f"accuracy {0.5 + apart:.2f} against 0.50, difference ")
-    assert row["numbers"].endswith(f"({apart - margin:.2f} to {apart + margin:.2f}); 60 episodes")
-
-
-@pytest.mark.parametrize(("batch", "verdict"), [(20, "yes"), (180, "no"), (98, "cannot tell")])
-def test_batch_statistics_are_compared_with_a_networks_own(results, batch, verdict):
-    readouts = [readout("last", "none", right(100), "authors")]
-    readouts += [readout("last", "none", right(batch), "authors, batch statistics")]
-    [(key, (told, text))] = found(results, [probed(results, "birds", "cnn", readouts)]).items()
-    assert key[1] == "cnn on birds"
-    assert told == verdict
-    assert text.startswith(f"top-1 {batch / IMAGES:.2f} (")
 
 
 def test_published_numbers_stand_beside_datasets_of_their_name_and_classes(results):

@@ -113,7 +113,8 @@ class Study:
             "indexes": [*indexes],
             "foregrounds": foregrounds,
         }
-        given |= {"published": published, "superclasses": ROOT / "reports/superclasses.csv"}
+        given |= {name: ROOT / f"reports/{name}.csv" for name in ("superclasses", "claims")}
+        given |= {"published": published}
         given |= {"trainings": epochs}
         told = {"asked": [strip for study in studies for strip in study.asked], "reference": self.reference}
         told |= {"saliency": saliency, "columns": COLUMNS, **more}

@@ -7,7 +7,7 @@ CREATE TABLE effects (
 
 -- Of these, shares of right decisions of two conditions on the same images, which are compared image by image: of two
 -- models, levels, perturbations. Where a level is null it is all but the clean one. With `changed`, what counts is how
--- many images are decided differently. 9_claims.sql computes them.
+-- many images are decided differently. 8_paired.sql compares them.
 CREATE TEMP TABLE contrasts (
     claim VARCHAR, about VARCHAR, changed BOOLEAN DEFAULT false, dataset VARCHAR,
     model VARCHAR, perturbation VARCHAR, variant VARCHAR, level DOUBLE,

@@ -96,16 +96,17 @@ def build(path, given, told, marts, checks, threads, memory_mb):
     given: files by what they are. predictions and indexes: lists of parquet files,
     .../dataset/model/perturbation/variant.parquet and .../dataset.parquet. foregrounds: parquet files of
     foreground.SCORES, .../dataset/model.parquet. trainings: of metrics.EPOCHS, .../run.parquet. published: a
-    CSV of published numbers; superclasses: one of classes of ImageNet (wnid, superclass); claims: one of claims of the
-    paper.
+    CSV of published numbers; superclasses: one of classes of ImageNet (wnid, superclass); claims: one of
+    claims of the paper.
 
     told: what the config says. asked: strips, dicts with the names of ASKED and `cells` [(level, seed)],
     clean level first. reference: the model that others are compared with. And, where there are some: saliency
-    {model, head, grid}; networks, dicts of NETWORKS; trainings, of models that were trained here, of TRAININGS; stylized, of
-    STYLIZED; measures, dicts of dataset, model, measure, model_family and `file`, the parquet file of what it
-    found; columns, of all measures that there are, {measure: {column: type}}: each becomes a view of that
-    name, beside dataset and model; decisions, CSV files of observers.decisions by dataset, {name: [path]}.
-    probe and few_shot are told as measures, with the name of their entry for a dataset.
+    {model, head, grid}; networks, dicts of NETWORKS; trainings, of models that were trained here, of
+    TRAININGS; stylized, of STYLIZED; measures, dicts of dataset, model, measure, model_family and `file`,
+    the parquet file of what it found; columns, of all measures that there are, {measure: {column: type}}:
+    each becomes a view of that name, beside dataset and model; decisions, CSV files of observers.decisions
+    by dataset, {name: [path]}. probe and few_shot are told as measures, with the name of their entry for a
+    dataset.
 
     marts: SQL texts in their order; checks: one. Raises ValueError with the comment of the first check that
     finds something.

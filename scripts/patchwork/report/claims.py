@@ -4,18 +4,18 @@ import math
 from html import escape
 
 VERDICTS = ["supported", "not supported", "cannot tell", "not measured"]
-TITLES = ["claim", "verdict", "#effect, 95 % interval", "unit", "#images", "supported in", "the paper", "chart"]
+TITLES = ["claim", "verdict", "#effect", "#images", "supported in", "the paper", "chart"]
 TEXT = (
-    "<p>Each claim is decided by its numbers alone: an effect and its 95 % interval lie on the side of a threshold, which "
-    "is 0 unless the claim says another (reports/claims.csv). {} The networks of this run were trained once each and see "
-    "the images of this run, so a verdict is about them, not about all ViTs and CNNs: families of models called "
-    "<code>vit</code>, <code>cnn</code> and <code>swin</code>. Where they do not show what the paper found, it says "
-    "“not supported”.</p>"
-    "<p>Where the same images were seen, differences are paired by image; else they are Newcombe’s. A claim of several "
-    "comparisons (models, datasets, corruptions) shows the mean of their effects, lows and highs, an interval that is "
-    "wide enough however they depend on each other, and in how many of them it is supported by their own interval. "
-    "Images are those of a comparison; of few shots they are episodes. The intervals are plain; the verdict of a claim must "
-    "also hold after Holm’s correction for all claims that were measured ({}).</p>"
+    "<p>{} Each is decided by its numbers alone: an effect with its 95 % interval, which has to lie on one "
+    "side of a threshold, 0 unless the claim says another. The networks of this run were trained once each, "
+    "so a verdict is about them, not about all ViTs and CNNs; these are the models of the families "
+    "<code>vit</code>, <code>cnn</code> and <code>swin</code>. Where they do not show what the paper found, "
+    "the verdict is “not supported”.</p>"
+    "<p>Differences are paired by image where the same images were seen; else they are of Newcombe. A claim "
+    "of several comparisons has the mean of their effects, of the low and of the high ends, an interval that "
+    "is wide enough however they depend on each other; the comparisons have verdicts of their own. Images are "
+    "those of one comparison (of few shots, episodes). The intervals are plain. The verdict of a claim has to "
+    "hold after correction by Holm for all {} claims that were measured, too.</p>"
 )
 
 
@@ -33,8 +33,8 @@ def claims(rows, comparisons, drawn):
         f'<th scope="col"{number(title.startswith("#"))}>{escape(title.lstrip("#"))}</th>' for title in TITLES
     )
     return (
-        TEXT.format(summary(rows), measured)
-        + '<div class="scroll" tabindex="0" role="region" aria-label="Claims"><table><caption>Claims</caption>'
+        f'{TEXT.format(summary(rows), measured)}<div class="scroll" tabindex="0" role="region" '
+        f'aria-label="Claims"><table class="claims"><caption>Claims</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -43,7 +43,8 @@ def summary(rows):
     """How many claims have which verdict, in a sentence."""
     verdicts = [row["verdict"] for row in rows if row["source"] != "ours"]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS]
-    return f"Of the {len(verdicts)} claims of the paper, {', '.join(counts)}; {len(rows) - len(verdicts)} more are ours."
+    ours = len(rows) - len(verdicts)
+    return f"Claims of the paper: {len(verdicts)}, of which {', '.join(counts)}; {ours} more are ours."
 
 
 def claim(row, comparisons, drawn):
@@ -52,8 +53,7 @@ def claim(row, comparisons, drawn):
     cells = [
         (False, f"{escape(row['claim'])}{remarks(row)}{details(row, comparisons)}"),
         (False, row["verdict"]),
-        (True, interval(row) if comparisons else "-"),
-        (False, escape(row["unit"])),
+        (True, f"{interval(row)}<br>{escape(row['unit'])}" if comparisons else "-"),
         (True, images(row) if comparisons else "-"),
         (False, f"{row['supporting']} of {row['comparisons']}" if comparisons else "-"),
         (False, escape(published(row))),
@@ -72,7 +72,8 @@ def remarks(row):
     if not row["comparisons"]:
         return f"<p>It takes {escape(row['study'])}.</p>"
     if row["verdict"] != row["uncorrected"]:
-        return f"<p>By its interval {row['uncorrected']}, but not after correction for {row['measured']} claims.</p>"
+        told = f"{row['uncorrected']}, but not after correction for {row['measured']} claims"
+        return f"<p>By its interval {told}.</p>"
     return ""
 
 
@@ -91,7 +92,9 @@ def interval(row):
     """'25.9 (22.6 to 29.2)': points and percent with a digit, all else with three."""
     digits = 1 if row["unit"].startswith(("points", "%")) else 3
     effect, *ends = (f"{row[name]:.{digits}f}" for name in ("effect", "low", "high"))
-    return f"{effect} ({' to '.join(ends)})" if math.isfinite(row["low"]) else f"{effect} (interval not known)"
+    return (
+        f"{effect} ({' to '.join(ends)})" if math.isfinite(row["low"]) else f"{effect} (interval not known)"
+    )
 
 
 def images(row):
