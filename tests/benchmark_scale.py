@@ -34,6 +34,7 @@ VARIANTS = 50  # of these together
 MODELS, IMAGES, CLASSES = 20, [12_500, 25_000, 50_000], 1000
 CELLS = [(0, 0), *((level, seed) for level in (0.25, 0.5, 0.75) for seed in range(3))]
 MADE_UP = [f"{rows}x{rows}" for rows in range(1, 16)]  # variants of random_drop
+FAMILY = {f"m{model}": ("vit", "cnn")[model % 2] for model in range(MODELS)}  # claims compare each with each
 THREADS, MEMORY_MB = 2, 4000
 
 
@@ -142,7 +143,10 @@ def build(folder):
     """Build the warehouse of made-up strips."""
     files = sorted(Path(folder).glob("predictions/*/*/*/*.parquet"))
     strips = [dict(zip(warehouse.STRIP, [*file.parts[-4:-1], file.stem], strict=True)) for file in files]
-    strips = [strip | {"family": "occlusion", "model_family": "made up", "cells": CELLS} for strip in strips]
+    strips = [
+        strip | {"family": "occlusion", "model_family": FAMILY[strip["model"]], "cells": CELLS}
+        for strip in strips
+    ]
     given = {"predictions": files, "indexes": [Path(folder, "images/imagenet.parquet")]}
     given |= {"foregrounds": [], "trainings": []}
     given |= {name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses", "claims")}

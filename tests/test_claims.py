@@ -410,11 +410,14 @@ def correlations(values, other):
 
 
 def attended(occluded, untouched):
-    """Columns of attention on visible patches, float [blocks, images] each, of the class token."""
+    """Columns of attention on visible patches, float [blocks, images] each, of the class token; and a row of
+    a head, over images, which tells nothing of them."""
     blocks, images = len(occluded), len(occluded[0])
-    columns = {"kind": ["visible"] * blocks * images, "token": ["class"] * blocks * images}
-    columns |= {"block": np.repeat(np.arange(1, blocks + 1), images), "image": np.tile(range(images), blocks)}
-    return columns | {"occluded": np.ravel(occluded), "untouched": np.ravel(untouched)}
+    length = blocks * images + 1
+    columns = {"kind": ["visible"] * length, "token": ["class"] * length, "head": [None] * (length - 1) + [0]}
+    columns |= {"block": [*np.repeat(np.arange(1, blocks + 1), images), blocks]}
+    columns |= {"image": [*range(images)] * blocks + [None]}
+    return columns | {"occluded": [*np.ravel(occluded), 9.0], "untouched": [*np.ravel(untouched), -9.0]}
 
 
 def segmented(**scores):

@@ -217,18 +217,23 @@ def test_what_the_embedded_run_shows_of_shape_texture_and_attention(tmp_path):
     )
     assert "predictions" in told.stdout and "2000" in told.stdout
     with duckdb.connect(project.path("results/warehouse.duckdb"), read_only=True) as db:
-        found = dict(db.sql("SELECT (claim, about), verdict FROM findings").fetchall())
-    raised = "Training on stylized images raises the shape bias"
-    assert found[raised, "cnn_sin against cnn on cue_conflict"] == "yes"
-    assert found[raised, "vit_sin against vit on cue_conflict"] == "yes"
-    assert found["Stylized images still tell the shape", "cnn_sin on sin"] == "yes"
-    alike = "With half of the patches dropped, features stay more alike than those of the reference"
-    assert found[alike, "cnn against vit on shapes"] == "no"
-    looks = "The last block attends to what is left of an image"
-    assert found[looks, "class token of vit on shapes"] == "yes"
-    assert found[looks, "class token of random_a on shapes"] != "yes"
-    segments = "Attention segments objects better than as many random patches"
-    assert found[segments, "vit, class token, on shapes"] == "yes"
+        found = dict(db.sql("SELECT (claim, about), verdict FROM claim_comparisons").fetchall())
+        claims = dict(db.sql("SELECT key, verdict FROM claims").fetchall())
+    assert found["stylized_bias", "cnn_sin against cnn on cue_conflict"] == "supported"
+    assert found["stylized_bias", "vit_sin against vit on cue_conflict"] == "supported"
+    assert found["shape_readable", "cnn_sin on sin"] == "supported"
+    assert found["segmentation_random", "class token of vit on shapes"] == "supported"
+    shown = (
+        "patch_drop",
+        "off_grid",
+        "correlation",
+        "attention_visible",
+        "positions_invariant",
+        "permutation",
+    )
+    assert {claims[key] for key in shown} == {"supported"}
+    assert claims["off_grid_cnn"] == claims["adversarial_patch"] == "not supported"
+    assert claims["hierarchical"] == claims["people"] == "not measured"
     # What a training tells of its held-out images is what a strip tells of them.
     facts = json.loads(project.path("results/weights/trained/vit.json").read_text())
     assert facts["held_out_images"] == 1000

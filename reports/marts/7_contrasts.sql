@@ -1,6 +1,6 @@
--- What the claims of the paper compare. A claim is a row of reports/claims.csv; of each comparison that it is decided by,
--- `effects` has a row: how far apart the two are in the unit of the claim, with its 95 % interval, over how many images
--- (or episodes). The files 8_effects_* fill it.
+-- What the claims of the paper compare. A claim is a row of reports/claims.csv; of each comparison that it is decided
+-- by, `effects` has a row: how far apart the two are in the unit of the claim, with its 95 % interval, over how many
+-- images (or episodes). The files 8_effects_* fill it.
 CREATE TABLE effects (
     claim VARCHAR, about VARCHAR, effect DOUBLE, low DOUBLE, high DOUBLE, sampled BIGINT, numbers VARCHAR
 );

@@ -1,5 +1,5 @@
--- Claims about features, tokens and attention. Two numbers of each image are compared, so the interval is that of a mean
--- difference; a single number is compared with nothing.
+-- Claims about features, tokens and attention. Two numbers of each image are compared, so the interval is that of a
+-- mean difference; a single number is compared with nothing.
 INSERT INTO effects
 WITH
     -- With half of the patches dropped: correlations over seeds, and what they are with any other image.
@@ -17,7 +17,7 @@ WITH
         SELECT dataset, model, token, image, block, occluded, untouched
         FROM attention
         ANTI JOIN networks AS n ON n.model = attention.model AND n.untrained
-        WHERE kind = 'visible'
+        WHERE kind = 'visible' AND image IS NOT NULL -- each head is told as a mean over images, too
     ),
     last_visible AS (
         FROM visible

@@ -1,7 +1,7 @@
 -- Claims about images that are perturbed: dropped, moved, shuffled, corrupted, attacked.
 
--- A ViT beside a CNN, or a network beside itself trained on stylized images, under the very same perturbation. Tiles are
--- black; those of `grid` are of the tokens' grid (a factor of it), or not.
+-- A ViT beside a CNN, or a network beside itself trained on stylized images, under the very same perturbation. Tiles
+-- are black, in a grid that leaves tokens whole, or one that does not.
 INSERT INTO contrasts BY NAME
 WITH
     asked_claims (claim, stylized_claim, perturbation, level, variants, whole_tokens) AS (

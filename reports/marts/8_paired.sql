@@ -1,5 +1,5 @@
--- All contrasts (7_contrasts.sql), image by image. The share of right decisions of each image is a mean over cells, so the
--- sum over images of the product of two such shares is a mean over pairs of cells, as in `agreements`.
+-- All contrasts (7_contrasts.sql), image by image. The share of right decisions of each image is a mean over cells, so
+-- the sum over images of the product of two such shares is a mean over pairs of cells, as in `agreements`.
 INSERT INTO effects
 WITH
     sides AS (

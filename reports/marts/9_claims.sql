@@ -26,9 +26,9 @@ JOIN (
 ) AS c USING (claim)
 ORDER BY place, about;
 
--- A row for each claim. Of several comparisons it tells the mean effect, between the mean of the lows and the mean of the
--- highs: an interval that holds however the comparisons depend on each other, as its half is at least that of their mean.
--- Beside the plain interval, verdicts are corrected by Holm for the number of claims that were measured.
+-- A row for each claim. Of several comparisons it tells the mean effect, between the mean of the lows and the mean of
+-- the highs: an interval that holds however the comparisons depend on each other, as its half is at least that of their
+-- mean. The interval is plain; verdicts are corrected by Holm for the number of claims that were measured.
 CREATE TABLE claims AS
 WITH
     written AS (

@@ -12,10 +12,10 @@ TEXT = (
     "<code>vit</code>, <code>cnn</code> and <code>swin</code>. Where they do not show what the paper found, "
     "the verdict is “not supported”.</p>"
     "<p>Differences are paired by image where the same images were seen; else they are of Newcombe. A claim "
-    "of several comparisons has the mean of their effects, of the low and of the high ends, an interval that "
-    "is wide enough however they depend on each other; the comparisons have verdicts of their own. Images are "
-    "those of one comparison (of few shots, episodes). The intervals are plain. The verdict of a claim has to "
-    "hold after correction by Holm for all {} claims that were measured, too.</p>"
+    "of several comparisons has the mean of their effects, of the low and of the high ends, which is "
+    "wide enough however they depend on each other; the comparisons have verdicts of their own. Images are "
+    "those of one comparison (of few shots, episodes). The intervals are plain. The verdict of a claim has "
+    "to hold after correction by Holm for all {} claims that were measured, too.</p>"
 )
 
 
