@@ -57,13 +57,9 @@ families = (
     | {"training" for strip in asked if "run" in models[strip["model"]]}
     | {each["measure"] for each in asked_measures}
 )
-figures = {
-    name: figure
-    for name, figure in sorted(
-        catalogue(f"{HERE}/reports/figures").items(), key=lambda item: item[1].get("order", 99)
-    )
-    if figure.get("family", "all") in families | {"all"}
-}
+figures = sorted(catalogue(f"{HERE}/reports/figures").items(), key=lambda item: item[1].get("order", 99))
+asks_for = families | {"all"}
+figures = drawable({name: entry for name, entry in figures if entry.get("family", "all") in asks_for})
 gpus = int(compute["device"].startswith("cuda"))  # `auto` takes what is there, without asking a scheduler
 studied = {each["model"] for each in asked + asked_measures + asked_transfers + asked_few_shots}
 if not studied:

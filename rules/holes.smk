@@ -35,3 +35,12 @@ def there(pattern, asked, rule):
             missing[trained] = last_line("train_stage", run)
         missing[file] = last_line(rule, name_of(file, rule))
     return found
+
+
+def drawable(figures):
+    """Those figures that have not failed to be drawn; all of them, if holes are not to be named."""
+    if config.get("holes") != "named":
+        return figures
+    reasons = {f"results/figures/{name}.json": last_line("draw_figure", name) for name in figures}
+    missing.update({file: told for file, told in reasons.items() if told and not os.path.isfile(file)})
+    return {name: entry for name, entry in figures.items() if f"results/figures/{name}.json" not in missing}

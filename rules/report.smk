@@ -63,7 +63,7 @@ rule draw_figure:
         mem_mb=growing(2000),
         runtime=growing(30),
     params:
-        code=program("draw_figure.py", "patchwork/theme.py"),
+        code=program("draw_figure.py"),
         origin=lambda w: report_origin(),
         caption=lambda w: figure(w.figure)["doc"],
     script:

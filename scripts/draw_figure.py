@@ -4,11 +4,8 @@ from patchwork import jobs
 
 jobs.start(snakemake)
 
-import runpy
+from patchwork import figures, files
 
-from patchwork import files, theme, warehouse
-
-figure = runpy.run_path(snakemake.input.figure)
-chart = figure["chart"](warehouse.query(snakemake.input.warehouse, figure["SQL"]))
+text = figures.draw(snakemake.input.figure, snakemake.input.warehouse, snakemake.params.caption)
 with files.whole(snakemake.output[0]) as path:
-    path.write_text(theme.specification(chart, snakemake.params.caption), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")

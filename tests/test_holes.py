@@ -53,3 +53,20 @@ def test_without_anything_there_is_no_report(unfinished):
     unfinished.path(STRIP).unlink()
     told = unfinished.run("--dry-run", *HOLES, check=False)
     assert "nothing that the config asks for is there yet" in told
+
+
+def test_a_figure_that_fails_is_named_and_the_rest_of_the_report_is_made(project):
+    project.edit("reports/figures/occlusion.py", "ORDER = 10", "ORDER = 10\nnothing = 1 / 0")
+    told = project.run("results/report.html", "--keep-going", check=False)
+    reason = "reports/figures/occlusion.py: ZeroDivisionError: division by zero"
+    assert f"draw_figure occlusion failed: {reason} (log:" in told
+    assert not project.path("results/figures/occlusion.json").exists()
+    project.run(*HOLES)
+    text = project.path("results/report.html").read_text()
+    [section] = re.findall(r'<section id="missing".*?</section>', text, re.S)
+    found = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td></tr>", section)
+    assert found == [("results/figures/occlusion.json", f"ValueError: {reason}")]
+    assert 'id="permutation"' in text and 'id="occlusion"' not in text
+    assert project.plan(*HOLES) == {}
+    project.edit("reports/figures/occlusion.py", "\nnothing = 1 / 0", "")
+    assert project.plan() == {"draw_figure": 1, "write_report": 1}
