@@ -1,4 +1,5 @@
-"""What tells the labels of images beside their folders, and who else has decided them. No rules here."""
+"""What tells the labels of images beside their folders, who else has decided them, and what the paper calls models
+and datasets. No rules here."""
 
 # How people and other networks decided the images of datasets that are asked for.
 decision_folders = {
@@ -17,3 +18,12 @@ def categories_file(dataset):
     told = datasets[dataset].get("categories", [])
     own = here(f"rules/categories/{told}.csv")
     return own if told and os.path.isfile(own) else told
+
+
+# What the paper calls datasets and models, and the head by which a distilled one decides.
+published_as = [
+    {"kind": kind, "name": name, "published": entry["published"], "head": entry.get("head")}
+    for kind, entries_of_kind in (("dataset", datasets), ("model", models))
+    for name, entry in entries_of_kind.items()
+    if "published" in entry
+]

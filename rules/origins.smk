@@ -22,9 +22,9 @@ def perturbation_program(script, wildcards):
 
 
 def facts(entry):
-    """A config entry without its family, on which no result depends, and without what only perturbations,
-    measures that read masks, or the report need, or what `folder_origin` holds."""
-    left_out = ("family", "shards", "masks", "list", "void", "decisions", "download", *NEEDS)
+    """A config entry without its family and what the paper calls it, on which no result depends, and without
+    what only perturbations, measures that read masks, or the report need, or what `folder_origin` holds."""
+    left_out = ("family", "published", "shards", "masks", "list", "void", "decisions", "download", *NEEDS)
     return {key: entry[key] for key in sorted(entry) if key not in left_out}
 
 
@@ -102,6 +102,5 @@ def report_origin():
     probes = [probe_origin(each["transfer"], each["model"]) for each in asked_transfers]
     episodes = [few_shot_origin(each["few_shot"], each["model"]) for each in asked_few_shots]
     trainings = [run_origin(run) for run in asked_runs]
-    return digest(
-        [strips, scores, measured, probes, episodes, trainings, program("build_warehouse.py"), tables]
-    )
+    made = [strips, scores, measured, probes, episodes, trainings, published_as]
+    return digest([*made, program("build_warehouse.py"), tables])

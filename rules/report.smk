@@ -37,6 +37,7 @@ rule build_warehouse:
         measures=asked_measures + learnt,  # in the order of the inputs
         columns={name: measure["columns"] for name, measure in measures.items()},
         decisions=decision_files,
+        published_as=published_as,
     script:
         "../scripts/build_warehouse.py"
 

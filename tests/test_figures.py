@@ -1,5 +1,8 @@
 """A figure that fails says so in one line that names its file."""
 
+import json
+
+import duckdb
 import pytest
 
 from patchwork import figures
@@ -56,3 +59,19 @@ def test_what_is_wrong_with_the_warehouse_is_not_told_of_the_figure(tmp_path):
     (tmp_path / "w.duckdb").write_bytes(b"no database")
     with pytest.raises(ValueError, match=r"^(?!.*mine\.py).*w\.duckdb is damaged"):
         figures.draw(file, tmp_path / "w.duckdb", "A caption.")
+
+
+def test_a_specification_holds_what_is_shown_to_six_digits(path, tmp_path):
+    spec = json.loads(figures.draw(write(tmp_path, SQL, CHART), path, "A caption."))
+    [rows] = spec["datasets"].values()
+    [whole] = (
+        duckdb.connect(path, read_only=True)
+        .sql("SELECT top1, low FROM accuracy WHERE model = 'vit' AND level = 0.1")
+        .fetchall()
+    )
+    [row] = [row for row in rows if row["model"] == "vit" and row["level"] == 0.1]
+    assert (row["top1"], row["low"]) == pytest.approx(whole, rel=1e-5)
+    numbers = [str(value) for value in row.values() if isinstance(value, float)]
+    assert max(len(number.lstrip("-0.").replace(".", "")) for number in numbers) == 6
+    # Neither the chart nor the table shows these.
+    assert not {"perturbation", "variant", "family", "clean", "place", "top5"} & {*row}

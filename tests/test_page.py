@@ -6,6 +6,7 @@ import runpy
 from html import escape
 from xml.etree import ElementTree
 
+import altair as alt
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -54,11 +55,11 @@ MEASURED = {
         "deviation_pixels": [None] * 4 + [0.5, 1, 1, 2],
     },
     "information_loss": {
-        "kind": ["image", "image", "dimension", "cka"] * 2,
-        "level": [0.25] * 4 + [0.5] * 4,
-        "seed": [0] * 8,
-        "index": [0, 1, 0, None] * 2,
-        "value": [0.9, 0.7, 0.6, 0.8, 0.5, 0.3, None, 0.4],
+        "kind": ["image", "image", "image", "dimension", "cka"] * 2,
+        "level": [0.25] * 5 + [0.5] * 5,
+        "seed": [0] * 10,
+        "index": [0, 1, CLASSES, 0, None] * 2,  # two of them of one class
+        "value": [0.9, 0.7, 0.8, 0.6, 0.8, 0.5, 0.3, 0.4, None, 0.4],
     },
     "segmentation": {
         "image": [0, 1, 0, 1, 0, 1],
@@ -115,8 +116,8 @@ WORDS = {
         "attention on visible patches",
     ),
     "attention_distance": ("shapes: 2 images", "vit", "attention distance, pixels"),
-    "information_loss": ("shapes: 2 images, 1 seed", "vit", "per image", "linear CKA", "patches dropped"),
-    "information_loss_groups": ("shapes: 2 images", "vit", "class0", "class1"),
+    "information_loss": ("shapes: 3 images, 1 seed", "vit", "per image", "linear CKA", "patches dropped"),
+    "information_loss_groups": ("shapes: 3 images", "vit", "class0", "class1"),
     "foreground": (
         "shapes: 40 images with a mask",
         "vit",
@@ -170,8 +171,8 @@ def path(tmp_path_factory):
     textures = [f"class{(label + 1) % CLASSES}" for label in study.index["label"].to_pylist()]
     study.index = study.index.append_column("texture_class", [textures])
     whole = Study(folder, models, "whole", {("clean", "plain"): ("clean", [0])})
-    columns = [pa.array([1, 2], field.type) for field in warehouse.EPOCHS if field.name != "run"]
-    rows = pa.table(columns, [name for name in warehouse.EPOCHS.names if name != "run"])
+    epochs = [pa.array([1, 2], field.type) for field in warehouse.EPOCHS if field.name != "run"]
+    rows = pa.table(epochs, [name for name in warehouse.EPOCHS.names if name != "run"])
     rows = rows.set_column(rows.column_names.index("held_out_images"), "held_out_images", [[40, 40]])
     pq.write_table(rows, folder / "a run.parquet")
     pq.write_table(rows, folder / "another.parquet")
@@ -248,6 +249,43 @@ def test_a_figure_can_be_drawn_and_says_what_it_shows(specifications, name):
     assert specifications[name]["description"] == FIGURES[name]["doc"]
 
 
+def encodings(spec, key):
+    """What a specification encodes by a channel, in each of its layers."""
+    if isinstance(spec, dict):
+        if key in spec.get("encoding", {}):
+            yield spec["encoding"][key]
+        spec = [value for name, value in spec.items() if name != "datasets"]
+    if isinstance(spec, list):
+        for piece in spec:
+            yield from encodings(piece, key)
+
+
+NO_INTERVAL = {"training", "offset_tokens"}  # losses of an epoch; what masks cover, which is not sampled
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_tooltips_tell_the_interval_and_how_many_were_sampled(specifications, name):
+    told = [each for each in encodings(specifications[name], "tooltip") if isinstance(each, list)]
+    full = max(([part["title"] for part in each] for each in told), key=len)
+    assert "model" in full and {"images", "episodes", "decided images"} & {*full}
+    assert "95 % interval" in full or name in NO_INTERVAL
+    rows = [row for values in specifications[name]["datasets"].values() for row in values]
+    if any(row.get("seeds") is not None for row in rows):
+        assert "seeds" in full
+
+
+def test_a_tooltip_has_a_dash_for_what_is_not_known():
+    rows = pa.table({"model": ["a", "a"], "level": [0.0, 0.1], "seed_spread": [None, 0.01]})
+    rows = rows.append_column("low", [[None, 0.2]]).append_column("high", [[None, 0.3]])
+    rows = rows.append_column("difference", [pa.array([None, None], pa.float64())])
+    chart = theme.told(alt.Chart(rows).mark_point().encode(x="level:Q"), rows)
+    told = vl_convert.vegalite_to_svg(chart.to_dict())
+    [first, second] = re.findall(r'aria-label="([^"]*)"[^>]*aria-roledescription="point"', told)
+    assert "spread over seeds: -" in first and "95 % interval: -" in first
+    assert "spread over seeds: 1.00%" in second and "95 % interval: 20.0% to 30.0%" in second
+    assert "reference" not in told
+
+
 def looks(spec, channel):
     """The models of a chart and what stands for each of them in a channel."""
     scales = re.findall(
@@ -266,6 +304,35 @@ def test_a_model_looks_the_same_in_every_figure_even_where_others_are_missing(pa
         both, one = (looks(theme.curves(rows, "", "lost:Q").to_dict(), channel) for rows in (cells, few))
         assert len(set(both.values())) == 2
         assert one == {"vit": both["vit"]}
+
+
+def test_a_model_has_one_colour_in_all_figures(specifications):
+    found = {}
+    for name, spec in specifications.items():
+        for colour in encodings(spec, "color"):
+            if colour.get("field") == "model":
+                scale = colour["scale"]
+                for model, value in zip(scale["domain"], scale["range"], strict=True):
+                    found.setdefault(model, {}).setdefault(value, set()).add(name)
+    assert {"vit", HOSTILE} <= {*found}
+    assert [len(colours) for colours in found.values()] == [1] * len(found), found
+    drawn = set().union(*(names for colours in found.values() for names in colours.values()))
+    # Colour tells something else there: a number, what was trained on, an answer, what is left of tokens.
+    others = {"corruption_error", "error_consistency", "patch_transfer", "shape_bias", "readability"}
+    assert {*FIGURES} - drawn == others | {"offset_tokens"}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_legend_of_names_chooses_among_them(specifications, name):
+    spec = specifications[name]
+    fields = {colour["field"] for colour in encodings(spec, "color") if "field" in colour}
+    bound = [param["select"]["fields"] for param in spec.get("params", []) if param.get("bind") == "legend"]
+    numbers = {"corruption_error": "ce", "error_consistency": "kappa", "patch_transfer": "top1"}
+    if name in numbers:
+        assert fields == {numbers[name]} and not bound
+    else:
+        # The protocol of a transfer is told by the form of a mark.
+        assert bound == [[{"transfer_protocol": "way"}.get(name, *fields)]]
 
 
 def test_56_models_have_looks_of_their_own():

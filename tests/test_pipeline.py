@@ -115,6 +115,12 @@ def test_levels_run_the_strips_of_their_perturbation(project):
     assert project.plan() == {"predict": 2, "draw_sheet": 1, **AFTERWARDS}
 
 
+def test_what_the_paper_calls_a_model_and_its_images_touches_the_report_alone(project):
+    project.edit("config.yaml", "family: drawn}", "family: drawn, published: ImageNet-val}")
+    project.edit("config.yaml", "  vit: {family: vit,", "  vit: {family: vit, published: DeiT-T,")
+    assert project.plan() == AFTERWARDS
+
+
 def test_a_dataset_is_one_line(project):
     project.edit(
         "config.yaml", "pixels:", "  more: {draw: conflict, images: 10, size: 32, family: drawn}\npixels:"

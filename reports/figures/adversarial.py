@@ -28,6 +28,6 @@ SQL = "FROM accuracy WHERE family = 'adversarial' ORDER BY panel, place, level"
 
 
 def chart(cells):
-    x = alt.X("level:Q", title="largest change of a value, in 1/255")
-    relative = alt.Tooltip("relative:Q", title="of untouched accuracy", format=".1%")
-    return theme.curves(cells, "Accuracy under attack", x, [relative])
+    return theme.curves(
+        cells, "Accuracy under attack", alt.X("level:Q", title="largest change of a value, in 1/255")
+    )

@@ -26,12 +26,6 @@ ORDER BY dataset, perturbation, place, level
 
 
 def chart(cells):
-    x = alt.X(
-        "level:Q", title="share of the image covered by the patch", axis=alt.Axis(format="%", tickCount=5)
-    )
-    return theme.curves(
-        cells,
-        "Accuracy and the size of an adversarial patch",
-        x,
-        [alt.Tooltip("fall:Q", title="points lost", format=".1f")],
-    )
+    axis = alt.Axis(format="%", tickCount=5)
+    x = alt.X("level:Q", title="share of the image covered by the patch", axis=axis)
+    return theme.curves(cells, "Accuracy and the size of an adversarial patch", x)

@@ -6,7 +6,8 @@ patches of an image and over the untouched images. Attention to class, shape and
 The line is the mean over heads. A head that looks at the nearest patches lies low; one that attends to the
 whole image alike lies at about half of the image's side (0.52 of it). A panel is a dataset, a colour a model;
 a click on a model in the legend lets it stand out. Measured as by Dosovitskiy et al. (2021), in whose
-networks the distance grows with depth, and low blocks have heads of both kinds.
+networks the distance grows with depth, and low blocks have heads of both kinds. The tooltip and the table
+give 95 % intervals of the means over images (normal approximation).
 """
 
 import altair as alt
@@ -18,6 +19,8 @@ FAMILY = "attention"
 SQL = """
 SELECT
     dataset AS panel, dataset, model, place, block, head, distance_pixels, deviation_pixels,
+    distance_pixels - 1.959963984540054 * deviation_pixels / sqrt(images) AS distance_low,
+    distance_pixels + 1.959963984540054 * deviation_pixels / sqrt(images) AS distance_high,
     avg(distance_pixels) OVER (PARTITION BY dataset, model, block) AS mean_pixels,
     images
 FROM attention
@@ -34,30 +37,11 @@ ORDER BY dataset, place, block, head
 
 
 def chart(cells):
-    chosen = alt.selection_point(fields=["model"], bind="legend")
-    base = alt.Chart(cells).encode(
-        x=alt.X("block:O", title="block", axis=alt.Axis(labelAngle=0)), color=theme.colour(cells)
-    )
-    title = "attention distance, pixels"
+    chosen, title = theme.choice(), "attention distance, pixels"
+    base = alt.Chart(cells).encode(x=theme.blocks(), color=theme.colour(cells))
+    each = alt.Y("distance_pixels:Q", title=title, scale=alt.Scale(zero=True))
     layers = [
-        base.mark_line().encode(
-            y=alt.Y("mean(distance_pixels):Q", title=title), opacity=theme.faded(chosen, 1, 0.12)
-        ),
-        base.mark_point(opacity=1)
-        .encode(
-            y=alt.Y("distance_pixels:Q", title=title, scale=alt.Scale(zero=True)),
-            shape=theme.shape(cells),
-            opacity=theme.faded(chosen, 0.7, 0.08),
-            tooltip=[
-                alt.Tooltip("model:N"),
-                alt.Tooltip("block:O"),
-                alt.Tooltip("head:O"),
-                alt.Tooltip("distance_pixels:Q", title="mean distance, pixels", format=".1f"),
-                alt.Tooltip("deviation_pixels:Q", title="standard deviation, pixels", format=".1f"),
-                alt.Tooltip("mean_pixels:Q", title="mean over heads, pixels", format=".1f"),
-                alt.Tooltip("images:Q", format=","),
-            ],
-        )
-        .add_params(chosen),
+        theme.line(base.encode(y=alt.Y("mean(distance_pixels):Q", title=title)), chosen),
+        theme.points(base.encode(y=each), cells, chosen, 0.7),
     ]
     return theme.panels(alt.layer(*layers), cells, "Attention distance")

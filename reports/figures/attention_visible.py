@@ -41,41 +41,14 @@ ORDER BY dataset, token, place, seen, block
 
 
 def chart(cells):
-    chosen = alt.selection_point(fields=["model"], bind="legend")
-    base = alt.Chart(cells).encode(
-        x=alt.X("block:O", title="block", axis=alt.Axis(labelAngle=0)), color=theme.colour(cells)
-    )
+    chosen = theme.choice()
+    base = alt.Chart(cells).encode(x=theme.blocks(), color=theme.colour(cells))
     attended = alt.Y("attended:Q", title="attention on visible patches", axis=alt.Axis(format="%"))
-    chance = alt.Chart(cells).encode(y="mean(visible_fraction):Q")
     dashes = alt.Scale(domain=["occluded", "untouched"], range=[[1, 0], [4, 4]])
     layers = [
-        chance.mark_rule(style="chance"),
-        chance.mark_text(style="chance-label", text="chance").encode(x=alt.value(0)),
-        base.mark_line().encode(
-            y=attended,
-            strokeDash=alt.StrokeDash("seen:N", scale=dashes),
-            opacity=theme.faded(chosen, 1, 0.12),
-        ),
-        base.mark_rule(style="interval").encode(
-            y="low:Q", y2="high:Q", opacity=theme.faded(chosen, 0.6, 0.05)
-        ),
-        base.mark_point(opacity=1)
-        .transform_calculate(interval="format(datum.low, '.1%') + ' to ' + format(datum.high, '.1%')")
-        .encode(
-            y=attended,
-            shape=theme.shape(cells),
-            opacity=theme.faded(chosen, 1, 0.12),
-            tooltip=[
-                alt.Tooltip("model:N"),
-                alt.Tooltip("token:N"),
-                alt.Tooltip("seen:N", title="images"),
-                alt.Tooltip("block:O"),
-                alt.Tooltip("attended:Q", title="on visible patches", format=".1%"),
-                alt.Tooltip("interval:N", title="95 % interval"),
-                alt.Tooltip("visible_fraction:Q", title="chance", format=".1%"),
-                alt.Tooltip("images:Q", title="number of images", format=","),
-            ],
-        )
-        .add_params(chosen),
+        *theme.chance(cells, "visible_fraction"),
+        theme.line(base.encode(y=attended, strokeDash=alt.StrokeDash("seen:N", scale=dashes)), chosen),
+        theme.interval(base, chosen),
+        theme.points(base.encode(y=attended), cells, chosen),
     ]
     return theme.panels(alt.layer(*layers), cells, "Attention to what is left")

@@ -15,7 +15,11 @@ import altair as alt
 from patchwork import theme
 
 ORDER = 90
-SQL = "FROM comparisons ORDER BY panel, place"
+SQL = """
+SELECT * RENAME (low AS difference_low, high AS difference_high)
+FROM comparisons
+ORDER BY panel, place
+"""
 
 
 def chart(cells):
@@ -25,16 +29,12 @@ def chart(cells):
         yOffset="model:N",
         color=theme.colour(cells),
     )
-    x = alt.X("difference:Q", title="difference of top-1", axis=alt.Axis(format="+%"))
-    tooltip = [
-        *(alt.Tooltip(f"{name}:N") for name in ("model", "reference", "panel")),
-        *(alt.Tooltip(f"{name}:Q", format="+.1%") for name in ("difference", "low", "high")),
-        alt.Tooltip("images:Q", format=","),
-    ]
+    chosen, title = theme.choice(), "difference of top-1"
+    x = alt.X("difference:Q", title=title, axis=alt.Axis(format="+%"))
     chart = alt.layer(
         alt.Chart(cells).mark_rule(style="chance").encode(x=alt.datum(0)),
-        base.mark_rule(style="interval").encode(x=alt.X("low:Q", title="difference of top-1"), x2="high:Q"),
-        base.mark_point(opacity=1).encode(x=x, shape=theme.shape(cells), tooltip=tooltip),
+        theme.interval(base, chosen, "difference_low", "difference_high", alt.X, title),
+        theme.points(base.encode(x=x), cells, chosen),
     )
     references = ", ".join(sorted(set(cells["reference"].to_pylist())))
     images = max(cells["images"].to_pylist(), default=0)

@@ -22,5 +22,4 @@ SQL = "FROM accuracy WHERE family = 'corruption' ORDER BY panel, place, level"
 
 def chart(cells):
     x = alt.X("level:O", title="severity", axis=alt.Axis(labelAngle=0))
-    relative = alt.Tooltip("relative:Q", title="of untouched accuracy", format=".1%")
-    return theme.curves(cells, "Accuracy and corruptions", x, [relative], columns=4)
+    return theme.curves(cells, "Accuracy and corruptions", x, columns=4)

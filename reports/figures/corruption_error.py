@@ -62,19 +62,9 @@ def chart(cells):
         x=alt.X("corruption:N", sort=columns, title=None, axis=alt.Axis(labelAngle=-45, orient="top")),
         y=alt.Y("model:N", sort=models, title=None, axis=alt.Axis(labelLimit=220, grid=False)),
     )
-    tiles = base.mark_rect().encode(
-        # pale enough at both ends for the numbers, which are dark on any page
-        color=alt.Color("ce:Q", title="CE", scale=alt.Scale(range=PALE, domainMid=100), legend=None),
-        tooltip=[
-            alt.Tooltip("model:N"),
-            alt.Tooltip("corruption:N"),
-            alt.Tooltip("ce:Q", title="CE", format=".1f"),
-            alt.Tooltip("relative_ce:Q", title="relative CE", format=".1f"),
-            alt.Tooltip("error:Q", format=".1%"),
-            alt.Tooltip("normaliser:N", title="100 is"),
-            alt.Tooltip("source:N"),
-        ],
-    )
+    # Pale enough at both ends for the numbers, which are dark on any page.
+    colour = alt.Color("ce:Q", title="CE", scale=alt.Scale(range=PALE, domainMid=100), legend=None)
+    tiles = theme.told(base.mark_rect().encode(color=colour), cells)
     numbers = base.mark_text(fontSize=11, color="#15181d").encode(text=alt.Text("ce:Q", format=".0f"))
     units = sorted({f"{row['dataset']}: 100 is {row['normaliser']}" for row in rows if row["normaliser"]})
     return (

@@ -24,7 +24,7 @@ WITH pairs AS (
     SELECT dataset, other, other_place, observer, place, kappa, low, high, agreed, expected, images
     FROM error_consistency
 )
-SELECT dataset AS panel, *
+SELECT dataset AS panel, * RENAME (low AS kappa_low, high AS kappa_high)
 FROM pairs
 ANTI JOIN stylized USING (dataset)
 WHERE kappa IS NOT NULL
@@ -43,19 +43,7 @@ def chart(cells):
         y=alt.Y("model:N", sort=names, title=None, axis=alt.Axis(grid=False, labelLimit=220)),
     )
     colour = alt.Color("kappa:Q", title="kappa", scale=alt.Scale(domain=[-1, 1], scheme="redblue"))
-    boxes = base.mark_rect().encode(
-        color=colour,
-        tooltip=[
-            alt.Tooltip("model:N", title="observer"),
-            alt.Tooltip("other:N", title="and"),
-            alt.Tooltip("kappa:Q", format=".3f"),
-            alt.Tooltip("low:Q", title="95 % from", format=".3f"),
-            alt.Tooltip("high:Q", title="to", format=".3f"),
-            alt.Tooltip("agreed:Q", title="agree on", format=".1%"),
-            alt.Tooltip("expected:Q", title="by chance", format=".1%"),
-            alt.Tooltip("images:Q", format=","),
-        ],
-    )
+    boxes = theme.told(base.mark_rect().encode(color=colour), cells)
     numbers = (
         base.mark_text(fontSize=12)
         .transform_calculate(hundredths="format(100 * datum.kappa, '.0f')")

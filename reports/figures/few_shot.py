@@ -38,22 +38,11 @@ def chart(cells):
         yOffset="model:N",
         color=theme.colour(cells),
     )
-    tooltip = [
-        alt.Tooltip("model:N"),
-        alt.Tooltip("row:N", title="learnt by"),
-        alt.Tooltip("accuracy:Q", title="mean accuracy", format=".1%"),
-        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("high:Q", title="to", format=".1%"),
-        alt.Tooltip("difference:Q", title="to the reference", format="+.1%"),
-        alt.Tooltip("ways:Q", title="classes of an episode, mean", format=".3~r"),
-        alt.Tooltip("supports:Q", title="images to learn from, mean", format=".3~r"),
-        alt.Tooltip("episodes:Q", format=","),
-    ]
-    x = alt.X("accuracy:Q", title="accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
+    chosen = theme.choice()
     layers = [
         alt.Chart(cells).mark_rule(style="chance").encode(x="mean(chance):Q"),
-        base.mark_rule(style="interval").encode(x=alt.X("low:Q", title="accuracy"), x2="high:Q"),
-        base.mark_point(opacity=1).encode(x=x, shape=theme.shape(cells), tooltip=tooltip),
+        theme.interval(base, chosen, channel=alt.X, title="accuracy"),
+        theme.points(base.encode(x=theme.share("accuracy", "accuracy", alt.X)), cells, chosen),
     ]
     return theme.rows(alt.layer(*layers), cells, "Learning from a few images", sampled(cells))
 

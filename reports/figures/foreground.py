@@ -9,8 +9,6 @@ choice of patches would not reach 100 %. A panel is a dataset.
 Upright bars are 95 % intervals of the mean over images (normal approximation).
 """
 
-import altair as alt
-
 from patchwork import theme
 
 ORDER = 13
@@ -38,33 +36,7 @@ ORDER BY panel, place, kind, level
 
 
 def chart(cells):
-    base, mean, dash = theme.agreement(cells, "attention in the foreground")
-    tooltip = [
-        alt.Tooltip("model:N", title="attention of"),
-        alt.Tooltip("kind:N", title="patches"),
-        alt.Tooltip("level:Q", title="attention in them", format=".0%"),
-        alt.Tooltip("jaccard:Q", title="mean Jaccard index", format=".1%"),
-        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("high:Q", title="to", format=".1%"),
-        alt.Tooltip("images:Q", format=","),
-    ]
-    layers = [
-        base.mark_line().encode(y=mean, strokeDash=dash),
-        base.mark_rule(style="interval").encode(y="low:Q", y2="high:Q"),
-        base.mark_point(opacity=1).encode(y=mean, shape=theme.shape(cells), tooltip=tooltip),
-    ]
-    panels = list(dict.fromkeys(cells["panel"].to_pylist()))
     images = {row["panel"]: row["images"] for row in cells.to_pylist()}
-    return (
-        alt.layer(*layers)
-        .properties(width=theme.WIDTH, height=theme.HEIGHT)
-        .facet(**theme.facets(panels))
-        .resolve_axis(x="independent")
-        .properties(
-            title=alt.Title(
-                "Foreground and true masks",
-                subtitle=[f"{panel}: {images[panel]:,} images with a mask" for panel in panels]
-                or ["no dataset has masks"],
-            )
-        )
-    )
+    about = [f"{panel}: {images[panel]:,} images with a mask" for panel in images] or ["no dataset has masks"]
+    chart = theme.agreement(cells, "attention in the foreground")
+    return theme.panels(chart, cells, "Foreground and true masks", subtitle=about)

@@ -17,7 +17,8 @@ width cannot be compared by it; the debiased one has not that fault (the unbiase
 al., 2012).
 
 For datasets with the classes of ImageNet, pale lines are the numbers that the paper tells of its models
-(all 50,000 validation images).
+(all 50,000 validation images); dashed, in its own colour, those of a model which the config says to be the
+paper's.
 """
 
 import altair as alt
@@ -32,8 +33,13 @@ WITH
         SELECT
             dataset, kind, model, place, level, correlation,
             low AS correlation_low, high AS correlation_high, deviation AS correlation_deviation,
-            constant, images, seeds, 'this run' AS source
+            published AS published_number, constant, images, seeds, 'this run' AS source
         FROM features_left
+        LEFT JOIN (
+            SELECT dataset, model, 'image' AS kind, level, published
+            FROM published_here
+            WHERE experiment = 'feature_correlation'
+        ) USING (dataset, model, kind, level)
         UNION ALL
         SELECT
             v.dataset, 'image', p.model || ' (published)', 1000,
@@ -41,10 +47,12 @@ WITH
             max(p.value::DOUBLE) FILTER (metric = 'pearson_mean'),
             NULL, NULL,
             max(p.value::DOUBLE) FILTER (metric = 'pearson_std'),
-            NULL, NULL, NULL, 'table 1 of the paper'
+            NULL, NULL, NULL, NULL, 'table 1 of the paper'
         FROM published AS p
         JOIN vocabularies AS v ON of_imagenet
         SEMI JOIN features_left ON features_left.dataset = v.dataset
+        ANTI JOIN published_here AS h
+            ON h.dataset = v.dataset AND h.network = p.model AND h.experiment = p.experiment
         WHERE experiment = 'feature_correlation'
         GROUP BY v.dataset, p.model, p.condition
     )
@@ -61,9 +69,7 @@ COLUMNS = 3
 
 
 def chart(cells):
-    own = cells.filter(cells["images"].is_valid())
-    chosen = alt.selection_point(fields=["model"], bind="legend")
-    ours, base = "isValid(datum.images)", alt.Chart(cells)
+    own, chosen = cells.filter(cells["images"].is_valid()), theme.choice()
     x = alt.X(
         "level:Q",
         title="share of patches dropped",
@@ -71,40 +77,21 @@ def chart(cells):
         axis=alt.Axis(format="%", values=[0.25, 0.5, 0.75]),
     )
     y = alt.Y("correlation:Q", title="correlation", scale=alt.Scale(zero=True, domainMax=1))
-    published = base.transform_filter("!isValid(datum.images)").encode(x=x, y=y, detail="model:N")
-    measured = base.transform_filter(ours).encode(x=x, color=theme.colour(own))
-    tooltip = [
-        alt.Tooltip("model:N"),
-        alt.Tooltip("level:Q", title="dropped", format=".0%"),
-        alt.Tooltip("correlation:Q", title="mean correlation", format=".3f"),
-        alt.Tooltip("correlation_low:Q", title="95 % from", format=".3f"),
-        alt.Tooltip("correlation_high:Q", title="to", format=".3f"),
-        alt.Tooltip("correlation_deviation:Q", title="standard deviation", format=".3f"),
-        alt.Tooltip("constant:Q", title="without a correlation"),
-        alt.Tooltip("images:Q", format=","),
-        alt.Tooltip("source:N"),
-    ]
+    base = alt.Chart(cells).encode(x=x)
+    measured = base.transform_filter("isValid(datum.images)").encode(color=theme.colour(own))
     band = measured.transform_calculate(
         below="datum.correlation - datum.correlation_deviation",
         above="datum.correlation + datum.correlation_deviation",
     )
-    name = alt.Text("model:N")
     layers = [
-        measured.mark_line().encode(y=y, opacity=theme.faded(chosen, 1, 0.12)),
+        theme.line(measured.encode(y=y), chosen),
         band.transform_filter("isValid(datum.correlation_deviation)")
         .mark_area(style="spread", clip=True)
         .encode(y="below:Q", y2="above:Q", opacity=theme.faded(chosen, 0.12, 0.03)),
-        published.mark_line(color=theme.PALE, opacity=0.6),
-        published.mark_point(color=theme.PALE, opacity=0.6).encode(tooltip=tooltip),
-        published.transform_filter("datum.level == 0.75")
-        .mark_text(color=theme.PALE, fontSize=9, align="right", dx=-6, dy=6)
-        .encode(text=name),
-        measured.mark_rule(style="interval").encode(
-            y="correlation_low:Q", y2="correlation_high:Q", opacity=theme.faded(chosen, 0.6, 0.05)
-        ),
-        measured.mark_point(opacity=1)
-        .encode(y=y, shape=theme.shape(own), opacity=theme.faded(chosen, 1, 0.12), tooltip=tooltip)
-        .add_params(chosen),
+        *theme.others(base.encode(y=y), cells, "datum.level == 0.75", align="right", dx=-6, dy=6),
+        *theme.published(measured, cells, chosen, "published_number"),
+        theme.interval(measured, chosen, "correlation_low", "correlation_high"),
+        theme.points(measured.encode(y=y), own, chosen),
     ]
     names = list(dict.fromkeys(cells["panel"].to_pylist()))
     return (

@@ -7,7 +7,7 @@ datasets whose classes are synsets of WordNet, as those of ImageNet are, a super
 are 95 % intervals over the images of each class; there is none where a class has one image alone.
 
 For datasets with the classes of ImageNet, pale ticks are what can be read off figure 5 of the paper, to
-0.01 or so.
+0.01 or so; hollow marks are those of a model which the config says to be the paper's.
 """
 
 import altair as alt
@@ -21,16 +21,24 @@ WITH
     measured AS (
         SELECT
             dataset, model, place, class_group, correlation,
-            low AS correlation_low, high AS correlation_high, classes, images, seeds, 'this run' AS source
+            low AS correlation_low, high AS correlation_high, published AS published_number,
+            classes, images, seeds, 'this run' AS source
         FROM features_left_by_group
+        LEFT JOIN (
+            SELECT dataset, model, part AS class_group, level, published
+            FROM published_here
+            WHERE experiment = 'feature_correlation_superclass'
+        ) USING (dataset, model, class_group, level)
         WHERE level = 0.5
         UNION ALL
         SELECT
             v.dataset, p.model || ' (published)', 1000, regexp_extract(condition, 'superclass=(\\w+)', 1),
-            p.value::DOUBLE, NULL, NULL, NULL, NULL, NULL, 'figure 5 of the paper'
+            p.value::DOUBLE, NULL, NULL, NULL, NULL, NULL, NULL, 'figure 5 of the paper'
         FROM published AS p
         JOIN vocabularies AS v ON of_imagenet
         SEMI JOIN features_left_by_group AS g ON g.dataset = v.dataset
+        ANTI JOIN published_here AS h
+            ON h.dataset = v.dataset AND h.network = p.model AND h.experiment = p.experiment
         WHERE experiment = 'feature_correlation_superclass'
     )
 SELECT dataset AS panel, *
@@ -40,29 +48,19 @@ ORDER BY dataset, class_group, place, model
 
 
 def chart(cells):
-    own = cells.filter(cells["images"].is_valid())
+    own, chosen = cells.filter(cells["images"].is_valid()), theme.choice()
     base = alt.Chart(cells).encode(y=alt.Y("class_group:N", title=None, axis=alt.Axis(labelLimit=220)))
     measured = base.transform_filter("isValid(datum.images)").encode(color=theme.colour(own))
     title = "correlation, half of the patches dropped"
     x = alt.X("correlation:Q", title=title, scale=alt.Scale(zero=True, domainMax=1))
-    tooltip = [
-        alt.Tooltip("class_group:N", title="group"),
-        alt.Tooltip("model:N"),
-        alt.Tooltip("correlation:Q", title="mean correlation", format=".3f"),
-        alt.Tooltip("correlation_low:Q", title="95 % from", format=".3f"),
-        alt.Tooltip("correlation_high:Q", title="to", format=".3f"),
-        alt.Tooltip("classes:Q"),
-        alt.Tooltip("images:Q", format=","),
-        alt.Tooltip("source:N"),
-    ]
+    ticks = base.transform_filter("!isValid(datum.images)").mark_tick(
+        color=theme.PALE, thickness=2, height=14
+    )
     layers = [
-        base.transform_filter("!isValid(datum.images)")
-        .mark_tick(color=theme.PALE, thickness=2, height=14)
-        .encode(x=x, tooltip=tooltip),
-        measured.mark_rule(style="interval").encode(
-            x=alt.X("correlation_low:Q", title=title), x2="correlation_high:Q"
-        ),
-        measured.mark_point(opacity=1).encode(x=x, shape=theme.shape(own), tooltip=tooltip),
+        theme.told(ticks.encode(x=x), cells),
+        *theme.published(measured, cells, chosen, "published_number", alt.X),
+        theme.interval(measured, chosen, "correlation_low", "correlation_high", alt.X, title),
+        theme.points(measured.encode(x=x), own, chosen),
     ]
     rows = own.to_pylist()
     panels = list(dict.fromkeys(cells["panel"].to_pylist()))

@@ -7,6 +7,9 @@ places of the feature map, to zero; "mask, 50 %" hides half of the patch tokens 
 block, which CNNs do not have. Blocks of different networks do not stand for the same depth. A line is a
 model. Upright bars are 95 % Wilson intervals over images; the pale band around a line is one standard
 deviation over seeds to either side, where there are several. The dashed line is chance.
+
+Hollow marks on a thin dashed line are what the paper tells of a model, where the config says that model and
+images are the paper's.
 """
 
 import altair as alt
@@ -21,5 +24,4 @@ SQL = "FROM accuracy WHERE family = 'lesion' ORDER BY panel, place, level"
 def chart(cells):
     none = "datum.value == 0 ? 'none' : datum.label"
     x = alt.X("level:O", title="block or stage", axis=alt.Axis(labelAngle=0, labelExpr=none))
-    relative = alt.Tooltip("relative:Q", title="of untouched accuracy", format=".1%")
-    return theme.curves(cells, "Accuracy without some features", x, [relative])
+    return theme.curves(cells, "Accuracy without some features", x)

@@ -6,6 +6,9 @@ is a dataset and the grid that cuts its images into patches. Upright bars are 95
 images; the pale band around a line is one standard deviation over seeds to either side, where there are
 several. The dashed line is chance: what always naming the most frequent class would score. The numbers of
 images and seeds are under the title. A click on a model in the legend lets it stand out.
+
+Hollow marks on a thin dashed line are what the paper tells of a model, where the config says that model and
+images are the paper's.
 """
 
 import altair as alt
@@ -18,9 +21,4 @@ SQL = "FROM accuracy WHERE family = 'occlusion' ORDER BY panel, place, level"
 
 
 def chart(cells):
-    x = alt.X(
-        "lost:Q", title="pixels lost", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
-    )
-    return theme.curves(
-        cells, "Accuracy and pixels lost", x, [alt.Tooltip("lost:Q", title="pixels lost", format=".1%")]
-    )
+    return theme.curves(cells, "Accuracy and pixels lost", theme.share("lost", "pixels lost", alt.X))

@@ -20,8 +20,4 @@ SQL = "FROM accuracy WHERE family = 'offset' ORDER BY panel, place, level"
 def chart(cells):
     none = "datum.value < 0 ? 'none' : datum.label"
     x = alt.X("level:O", title="offset, sixteenths of a tile", axis=alt.Axis(labelAngle=0, labelExpr=none))
-    tokens = [
-        alt.Tooltip("tokens_lost:Q", title="tokens lost", format=".1%"),
-        alt.Tooltip("tokens_cut:Q", title="tokens cut", format=".1%"),
-    ]
-    return theme.curves(cells, "Accuracy and the offset of the masks", x, tokens)
+    return theme.curves(cells, "Accuracy and the offset of the masks", x)

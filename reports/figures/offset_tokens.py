@@ -28,26 +28,20 @@ ORDER BY panel, place, level, state
 
 
 def chart(cells):
-    states = ["untouched", "cut", "lost wholly"]
+    states, chosen = ["untouched", "cut", "lost wholly"], theme.choice("state")
     none = "datum.value < 0 ? 'none' : datum.label"
+    axis = alt.Axis(labelAngle=0, labelExpr=none)
     bars = (
         alt.Chart(cells)
         .mark_bar()
         .encode(
-            x=alt.X(
-                "level:O", title="offset, sixteenths of a tile", axis=alt.Axis(labelAngle=0, labelExpr=none)
-            ),
+            x=alt.X("level:O", title="offset, sixteenths of a tile", axis=axis),
             y=alt.Y("share:Q", title="share of tokens", axis=alt.Axis(format="%")),
             color=alt.Color("state:N", sort=states, scale=alt.Scale(domain=states, range=theme.STATES)),
             order=alt.Order("rank:Q"),
-            tooltip=[
-                alt.Tooltip("model:N"),
-                alt.Tooltip("level:O", title="offset"),
-                alt.Tooltip("state:N", title="tokens"),
-                alt.Tooltip("share:Q", format=".1%"),
-                alt.Tooltip("top1:Q", title="top-1", format=".1%"),
-            ],
+            opacity=theme.faded(chosen, 1, 0.12),
         )
         .transform_calculate(rank=f"indexof({states}, datum.state)")
+        .add_params(chosen)
     )
-    return theme.panels(bars, cells, "Tokens under the masks")
+    return theme.panels(theme.told(bars, cells), cells, "Tokens under the masks")

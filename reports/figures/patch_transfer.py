@@ -45,24 +45,9 @@ def chart(cells):
     colour = alt.Color(
         "top1:Q", title="top-1 accuracy", scale=alt.Scale(domain=[0, 1], scheme="blues", reverse=True)
     )
-    boxes = (
-        base.mark_rect(stroke="#868c95")
-        .transform_calculate(interval="format(datum.low, '.1%') + ' to ' + format(datum.high, '.1%')")
-        .encode(
-            color=colour.legend(format="%"),
-            strokeWidth=alt.when("datum.white_box").then(alt.value(2.5)).otherwise(alt.value(0)),
-            tooltip=[
-                alt.Tooltip("crafted_on:N", title="crafted on"),
-                alt.Tooltip("model:N", title="seen by"),
-                alt.Tooltip("panel:N", title="shown"),
-                alt.Tooltip("top1:Q", title="top-1", format=".1%"),
-                alt.Tooltip("interval:N", title="95 % interval"),
-                alt.Tooltip("seed_spread:Q", title="spread over seeds", format=".2%"),
-                alt.Tooltip("fall:Q", title="points lost", format=".1f"),
-                alt.Tooltip("images:Q", format=","),
-                alt.Tooltip("seeds:Q"),
-            ],
-        )
+    boxes = base.mark_rect(stroke=theme.PALE).encode(
+        color=colour.legend(format="%"),
+        strokeWidth=alt.when("datum.white_box").then(alt.value(2.5)).otherwise(alt.value(0)),
     )
     numbers = (
         base.mark_text(fontSize=12)
@@ -74,7 +59,7 @@ def chart(cells):
     )
     columns = max(1, min(PANEL_COLUMNS, len(panels))) if len(names) <= FEW_MODELS else 1
     return (
-        alt.layer(boxes, numbers)
+        alt.layer(theme.told(boxes, cells), numbers)
         .properties(width=alt.Step(CELL_PIXELS), height=alt.Step(CELL_PIXELS))
         .facet(facet=alt.Facet("panel:N", sort=panels), columns=columns)
         .resolve_axis(x="independent")

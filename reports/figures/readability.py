@@ -32,30 +32,20 @@ ANSWERS = ["shape", "texture"]
 
 def chart(cells):
     rows = list(dict.fromkeys(cells.sort_by("place")["model"].to_pylist()))
-    title = "share of images"
+    chosen, title = theme.choice("answer"), "share of images"
     base = alt.Chart(cells).encode(
         y=alt.Y("model:N", sort=rows, title=None, axis=alt.Axis(labelLimit=220)),
         yOffset=alt.YOffset("answer:N", sort=ANSWERS),
         color=alt.Color("answer:N", scale=alt.Scale(domain=ANSWERS, range=theme.COLOURS[:2])),
     )
-    x = alt.X(
-        "answered:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
+    points = base.mark_point(opacity=1).encode(
+        x=theme.share("answered", title, alt.X),
+        shape=alt.Shape("answer:N", scale=alt.Scale(domain=ANSWERS, range=theme.SHAPES[:2])),
+        opacity=theme.faded(chosen, 1, 0.12),
     )
-    tooltip = [
-        alt.Tooltip("model:N"),
-        alt.Tooltip("answer:N"),
-        alt.Tooltip("answered:Q", title="share of images", format=".1%"),
-        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("high:Q", title="to", format=".1%"),
-        alt.Tooltip("images:Q", format=","),
-    ]
     layers = [
         alt.Chart(cells).mark_rule(style="chance").encode(x="mean(chance):Q"),
-        base.mark_rule(style="interval").encode(x=alt.X("low:Q", title=title), x2="high:Q"),
-        base.mark_point(opacity=1).encode(
-            x=x,
-            shape=alt.Shape("answer:N", scale=alt.Scale(domain=ANSWERS, range=theme.SHAPES[:2])),
-            tooltip=tooltip,
-        ),
+        theme.interval(base, chosen, channel=alt.X, title=title),
+        theme.told(points, cells).add_params(chosen),
     ]
     return theme.rows(alt.layer(*layers), cells, "Answers for shape and for texture")

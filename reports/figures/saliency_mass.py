@@ -8,6 +8,9 @@ many pixels are lost, as a mean over the images. Upwards, the share of images wh
 first. A line is a model, a panel a dataset and what is dropped first. Upright bars are 95 % Wilson intervals
 over images. The dashed line is chance: what always naming the most frequent class would score. The number of
 images is under the title. A click on a model in the legend lets it stand out.
+
+Hollow marks on a thin dashed line are what the paper tells of a model, where the config says that model and
+images are the paper's.
 """
 
 import altair as alt
@@ -25,11 +28,6 @@ ORDER BY panel, place, level
 
 
 def chart(cells):
-    x = alt.X(
-        "level:Q",
-        title="attention dropped",
-        scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(format="%", tickCount=5),
+    return theme.curves(
+        cells, "Accuracy and attention dropped", theme.share("level", "attention dropped", alt.X)
     )
-    lost = alt.Tooltip("lost:Q", title="pixels lost", format=".1%")
-    return theme.curves(cells, "Accuracy and attention dropped", x, [lost])

@@ -16,7 +16,8 @@ Bars are 95 % intervals of the mean over images (normal approximation).
 Table 4 of the paper tells the first on PASCAL VOC 2012 (validation) at 512 pixels. DeiT-T and DeiT-S have
 32.2 % and 29.2 % trained on ImageNet, 29.4 % and 37.5 % trained on stylized images, 19.6 % and 22.0 %
 untrained; taught by a network that was trained on stylized images, their class token has 40.0 % and 42.0 %,
-their shape token 42.2 % and 42.4 %.
+their shape token 42.2 % and 42.4 %. Where the config says that models and images are these, hollow marks show
+it.
 """
 
 import altair as alt
@@ -28,36 +29,27 @@ FAMILY = "segmentation"
 SQL = """
 SELECT
     dataset || ' · ' || way AS panel, dataset, model, place, token, model || ' · ' || token AS row,
-    jaccard, low, high, random, images
+    jaccard, low, high, published, random, images
 FROM segmentation_scores
+LEFT JOIN (
+    SELECT dataset, model, token, 1 AS step, published
+    FROM published_here
+    WHERE experiment = 'voc12_segmentation'
+) USING (dataset, model, token, step)
 ORDER BY dataset, step, place, token
 """
 
 
 def chart(cells):
-    ordered = list(
-        dict.fromkeys(cells.sort_by([("place", "ascending"), ("token", "ascending")])["row"].to_pylist())
-    )
-    title = "mean Jaccard index"
-    base = alt.Chart(cells).encode(y=alt.Y("row:N", sort=ordered, title=None, axis=alt.Axis(labelLimit=220)))
-    tooltip = [
-        alt.Tooltip("model:N"),
-        alt.Tooltip("token:N"),
-        alt.Tooltip("panel:N", title="counted"),
-        alt.Tooltip("jaccard:Q", title=title, format=".1%"),
-        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("high:Q", title="to", format=".1%"),
-        alt.Tooltip("random:Q", title="random patches", format=".1%"),
-        alt.Tooltip("images:Q", format=","),
-    ]
-    x = alt.X(
-        "jaccard:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
-    )
+    ordered = cells.sort_by([("place", "ascending"), ("token", "ascending")])["row"].to_pylist()
+    chosen, title = theme.choice(), "mean Jaccard index"
+    rows = alt.Y("row:N", sort=list(dict.fromkeys(ordered)), title=None, axis=alt.Axis(labelLimit=220))
+    base = alt.Chart(cells).encode(y=rows)
+    measured = base.encode(color=theme.colour(cells))
     layers = [
         base.mark_tick(thickness=3, height=16, color=theme.PALE).encode(x=alt.X("random:Q", title=title)),
-        base.mark_rule(style="interval").encode(x="low:Q", x2="high:Q", color=theme.colour(cells)),
-        base.mark_point(opacity=1, size=70).encode(
-            x=x, color=theme.colour(cells), shape=theme.shape(cells), tooltip=tooltip
-        ),
+        *theme.published(measured, cells, chosen, channel=alt.X),
+        theme.interval(measured, chosen, channel=alt.X),
+        theme.points(measured.encode(x=theme.share("jaccard", title, alt.X)), cells, chosen, size=70),
     ]
     return theme.rows(alt.layer(*layers), cells, "Attention and true masks")

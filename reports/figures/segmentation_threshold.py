@@ -9,8 +9,6 @@ in the legend lets it stand out. Upright bars are 95 % intervals of the mean ove
 approximation).
 """
 
-import altair as alt
-
 from patchwork import theme
 
 ORDER = 68
@@ -40,26 +38,4 @@ ORDER BY panel, place, kind, level
 
 
 def chart(cells):
-    chosen = alt.selection_point(fields=["model"], bind="legend")
-    base, mean, dash = theme.agreement(cells, "attention taken")
-    tooltip = [
-        alt.Tooltip("model:N"),
-        alt.Tooltip("token:N"),
-        alt.Tooltip("kind:N", title="patches"),
-        alt.Tooltip("level:Q", title="attention taken", format=".0%"),
-        alt.Tooltip("jaccard:Q", title="mean Jaccard index", format=".1%"),
-        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("high:Q", title="to", format=".1%"),
-        alt.Tooltip("images:Q", format=","),
-    ]
-    layers = [
-        base.mark_line().encode(y=mean, strokeDash=dash, opacity=theme.faded(chosen, 1, 0.12)),
-        base.mark_rule(style="interval").encode(
-            y="low:Q", y2="high:Q", opacity=theme.faded(chosen, 0.6, 0.05)
-        ),
-        base.transform_filter("datum.kind == 'attention'")
-        .mark_point(opacity=1)
-        .encode(y=mean, shape=theme.shape(cells), opacity=theme.faded(chosen, 1, 0.12), tooltip=tooltip)
-        .add_params(chosen),
-    ]
-    return theme.panels(alt.layer(*layers), cells, "Attention taken and true masks")
+    return theme.panels(theme.agreement(cells, "attention taken"), cells, "Attention taken and true masks")

@@ -11,7 +11,8 @@ texture; how many these are stands in the table.
 The grey line across the rows is the shape bias of humans, its band the 95 % bootstrap interval over persons:
 those whose decisions were read, or, on the 16 categories of Geirhos et al., the ten of their neutral
 instruction. The table and the tooltip also give the mean over classes, with a bootstrap interval over the
-images of each class. Networks marked (decisions) were read from files, too, and may have seen more images.
+images of each class. Networks marked (decisions) were read from files, too, and may have seen more images. A
+hollow mark is what the paper tells of a model, where the config says that the two are the same.
 """
 
 import altair as alt
@@ -28,13 +29,20 @@ SELECT
         WHEN own.head IS NULL THEN 'one head' WHEN own.head = 'mean' THEN 'mean of heads'
         ELSE own.head || ' head'
     END AS head,
-    s.shape_bias, s.low, s.high, s.decided, s.images, s.class_mean, s.class_mean_low, s.class_mean_high,
+    s.shape_bias, s.low, s.high, published, s.decided, s.images,
+    s.class_mean, s.class_mean_low, s.class_mean_high,
     own.teacher, t.shape_bias AS teacher_bias,
     people.observer AS people, people.shape_bias AS human_bias,
     people.low AS human_low, people.high AS human_high
 FROM observed_bias AS s
 LEFT JOIN shape_bias AS own ON s.kind = 'model' AND own.model = s.observer AND own.dataset = s.dataset
 LEFT JOIN shape_bias AS t ON t.model = own.teacher AND t.dataset = s.dataset
+LEFT JOIN (
+    SELECT dataset, model, arg_max(published, confidence) AS published
+    FROM published_here
+    WHERE metric = 'shape_bias' AND part IS NULL
+    GROUP BY ALL
+) AS p ON p.dataset = s.dataset AND p.model = s.observer AND s.kind = 'model'
 LEFT JOIN observed_bias AS people ON people.dataset = s.dataset AND people.kind = 'people'
 WHERE s.kind IN ('model', 'network') AND s.decided > 0 AND s.dataset NOT IN (SELECT dataset FROM stylized)
 ORDER BY s.dataset, s.place
@@ -46,29 +54,21 @@ def chart(cells):
     trained_on = sorted(set(cells["trained_on"].to_pylist()))
     rows = list(dict.fromkeys(cells.sort_by("place")["model"].to_pylist()))
     y = alt.Y("model:N", sort=rows, title=None, axis=alt.Axis(labelLimit=220))
-    title = "shape bias"
-    x = alt.X(
-        "shape_bias:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
-    )
+    chosen, title = theme.choice("trained_on"), "shape bias"
     heads = [head for head in HEADS if head in set(cells["head"].to_pylist())]
     shapes = [theme.SHAPES[HEADS.index(head)] for head in heads]
     base = alt.Chart(cells).encode(
         y=y, color=alt.Color("trained_on:N", scale=alt.Scale(domain=trained_on, range=theme.COLOURS))
     )
-    tooltip = [
-        alt.Tooltip("model:N"),
-        alt.Tooltip("trained_on:N", title="trained on"),
-        alt.Tooltip("head:N"),
-        alt.Tooltip("shape_bias:Q", title="shape bias", format=".1%"),
-        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("high:Q", title="to", format=".1%"),
-        alt.Tooltip("decided:Q", title="decided images", format=","),
-        alt.Tooltip("class_mean:Q", title="mean over classes", format=".1%"),
-        alt.Tooltip("class_mean_low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("class_mean_high:Q", title="to", format=".1%"),
-        alt.Tooltip("teacher:N"),
-        alt.Tooltip("teacher_bias:Q", title="its shape bias", format=".1%"),
-    ]
+    points = base.mark_point(opacity=1, size=70).encode(
+        x=theme.share("shape_bias", title, alt.X),
+        shape=alt.Shape(
+            "head:N",
+            scale=alt.Scale(domain=heads, range=shapes),
+            legend=alt.Legend(symbolFillColor=theme.PALE, symbolStrokeColor=theme.PALE),
+        ),
+        opacity=theme.faded(chosen, 1, 0.12),
+    )
     humans = alt.Chart(cells).transform_filter("isValid(datum.human_bias)")
     told = [
         alt.Tooltip("people:N", title="observers"),
@@ -89,15 +89,8 @@ def chart(cells):
         base.transform_filter("isValid(datum.teacher_bias)")
         .mark_tick(thickness=3, height=16, color=theme.PALE)
         .encode(x="teacher_bias:Q", color=alt.value(theme.PALE)),
-        base.mark_rule(style="interval").encode(x=alt.X("low:Q", title=title), x2="high:Q"),
-        base.mark_point(opacity=1, size=70).encode(
-            x=x,
-            shape=alt.Shape(
-                "head:N",
-                scale=alt.Scale(domain=heads, range=shapes),
-                legend=alt.Legend(symbolFillColor=theme.PALE, symbolStrokeColor=theme.PALE),
-            ),
-            tooltip=tooltip,
-        ),
+        *theme.published(base, cells, chosen, channel=alt.X),
+        theme.interval(base, chosen, channel=alt.X, title=title),
+        theme.told(points, cells).add_params(chosen),
     ]
     return theme.rows(alt.layer(*layers), cells, "Shape bias where shape and texture disagree")

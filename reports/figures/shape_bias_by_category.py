@@ -8,9 +8,10 @@ else by the reference model. Colours and forms are those of the models in every 
 click on an observer in the legend lets it stand out.
 
 The table and the tooltips give 95 % Wilson intervals over images; those of humans, where the decisions of
-each are known, and those of the means are bootstrap intervals, over persons for humans and over the images
-of each class for others. The published humans are ten persons who were asked what they see (neutral
-instruction); one of them, subject-10, is who the paper calls "Humans" in its figure 6.
+each are known, and those of the means are bootstrap intervals, over persons for humans and over the images of
+each class for others. The published humans are ten persons who were asked what they see (neutral
+instruction); one of them, subject-10, is who the paper calls "Humans" in its figure 6. Hollow marks are what
+the paper tells of a model, where the config says that the two are the same.
 """
 
 import altair as alt
@@ -22,10 +23,15 @@ FAMILY = "clean"
 SQL = """
 SELECT
     b.dataset AS panel, b.dataset, observer AS model, b.kind, place, b.class_name, row_place,
-    shape_bias, low, high, decided, images, class_mean, class_mean_low, class_mean_high
+    shape_bias, low, high, published, decided, images, class_mean, class_mean_low, class_mean_high
 FROM observed_bias_by_class AS b
 JOIN class_means USING (dataset, observer, kind)
 JOIN category_order USING (dataset, class_name)
+LEFT JOIN (
+    SELECT dataset, model AS observer, part AS class_name, 'model' AS kind, published
+    FROM published_here
+    WHERE experiment = 'shape_bias_per_category'
+) USING (dataset, observer, class_name, kind)
 ANTI JOIN stylized USING (dataset)
 WHERE
     b.class_name IS NOT NULL AND decided > 0
@@ -35,21 +41,8 @@ ORDER BY b.dataset, row_place, place, observer
 
 
 def chart(cells):
-    chosen = alt.selection_point(fields=["model"], bind="legend")
-    title = "share of shape decisions"
-    share = [alt.Scale(domain=[0, 1]), alt.Axis(format="%", tickCount=5)]
+    chosen, title = theme.choice(), "share of shape decisions"
     base = alt.Chart(cells).encode(color=theme.colour(cells))
-    tooltip = [
-        alt.Tooltip("model:N", title="observer"),
-        alt.Tooltip("class_name:N", title="shape"),
-        alt.Tooltip("shape_bias:Q", title=title, format=".1%"),
-        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("high:Q", title="to", format=".1%"),
-        alt.Tooltip("decided:Q", title="decided images", format=","),
-        alt.Tooltip("class_mean:Q", title="mean over classes", format=".1%"),
-        alt.Tooltip("class_mean_low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("class_mean_high:Q", title="to", format=".1%"),
-    ]
     rows = alt.Y(
         "class_name:N",
         sort=alt.EncodingSortField("row_place", op="min"),
@@ -58,15 +51,8 @@ def chart(cells):
     )
     layers = [
         # The first of the layers with a colour makes the legend, so it is not a pale one.
-        base.mark_point(opacity=1, size=60)
-        .encode(
-            x=alt.X("shape_bias:Q", title=title, scale=share[0], axis=share[1]),
-            y=rows,
-            shape=theme.shape(cells),
-            opacity=theme.faded(chosen, 1, 0.12),
-            tooltip=tooltip,
-        )
-        .add_params(chosen),
+        theme.points(base.encode(x=theme.share("shape_bias", title, alt.X), y=rows), cells, chosen, size=60),
+        *theme.published(base.encode(y=rows), cells, chosen, channel=alt.X),
         base.mark_rule(strokeWidth=2).encode(
             x=alt.X("mean(class_mean):Q", title=title), opacity=theme.faded(chosen, 0.8, 0.05)
         ),

@@ -6,7 +6,9 @@ the mean over the images, the band holds the middle 90 % of them. Solid: tokens 
 the network, as its heads see them; dashed: as they leave the block. A panel is a dataset, a colour a model; a
 click on a model in the legend lets it stand out. The paper tells means of 0.35 (DeiT-T) and 0.68 (DeiT-S) on
 ImageNet for tokens that a network trained on stylized images has taught, and 0.96 and 0.94 for DeiT's own; it
-does not tell of which block.
+does not tell of which block. Where the config says that models and images are these, a hollow mark shows it
+at the last block. The tooltip and the table give 95 % intervals of the means over images (normal
+approximation).
 """
 
 import altair as alt
@@ -26,50 +28,37 @@ WITH cosines AS (
 SELECT
     dataset AS panel, dataset, model, place, block, tokens,
     avg(cosine) AS cosine,
+    avg(cosine) - mean_margin(cosine) AS cosine_low,
+    avg(cosine) + mean_margin(cosine) AS cosine_high,
     stddev_samp(cosine) AS deviation,
     quantile_cont(cosine, 0.05) AS lowest,
     quantile_cont(cosine, 0.95) AS highest,
+    CASE
+        WHEN tokens = 'after the norm' AND block = max(block) OVER (PARTITION BY dataset, model)
+        THEN any_value(published)
+    END AS published_number,
     count(*) AS images
 FROM cosines
 JOIN places USING (model)
+LEFT JOIN (
+    SELECT dataset, model, published FROM published_here WHERE experiment = 'token_cosine_similarity'
+) USING (dataset, model)
 GROUP BY dataset, model, place, block, tokens
 ORDER BY dataset, place, tokens, block
 """
 
 
 def chart(cells):
-    chosen = alt.selection_point(fields=["model"], bind="legend")
-    base = alt.Chart(cells).encode(
-        x=alt.X("block:O", title="block", axis=alt.Axis(labelAngle=0)), color=theme.colour(cells)
-    )
-    cosine = alt.Y("cosine:Q", title="cosine of class and shape token")
+    chosen = theme.choice()
+    base = alt.Chart(cells).encode(x=theme.blocks(), color=theme.colour(cells))
+    cosine = base.encode(y=alt.Y("cosine:Q", title="cosine of class and shape token"))
+    dashes = alt.Scale(domain=["after the norm", "before it"], range=[[1, 0], [4, 4]])
     layers = [
-        base.mark_line().encode(
-            y=cosine,
-            strokeDash=alt.StrokeDash(
-                "tokens:N", scale=alt.Scale(domain=["after the norm", "before it"], range=[[1, 0], [4, 4]])
-            ),
-            opacity=theme.faded(chosen, 1, 0.12),
-        ),
+        theme.line(cosine.encode(strokeDash=alt.StrokeDash("tokens:N", scale=dashes)), chosen),
         base.transform_filter("datum.tokens == 'after the norm'")
         .mark_area(style="spread")
         .encode(y="lowest:Q", y2="highest:Q", opacity=theme.faded(chosen, 0.15, 0.03)),
-        base.mark_point(opacity=1)
-        .encode(
-            y=cosine,
-            shape=theme.shape(cells),
-            opacity=theme.faded(chosen, 1, 0.12),
-            tooltip=[
-                alt.Tooltip("model:N"),
-                alt.Tooltip("tokens:N"),
-                alt.Tooltip("block:O"),
-                alt.Tooltip("cosine:Q", title="mean cosine", format=".2f"),
-                alt.Tooltip("deviation:Q", title="standard deviation", format=".2f"),
-                alt.Tooltip("lowest:Q", title="5 % of images below", format=".2f"),
-                alt.Tooltip("highest:Q", title="95 % below", format=".2f"),
-                alt.Tooltip("images:Q", format=","),
-            ],
-        )
-        .add_params(chosen),
+        *theme.published(base, cells, chosen, "published_number"),
+        theme.points(cosine, cells, chosen),
     ]
     return theme.panels(alt.layer(*layers), cells, "Class token and shape token")

@@ -25,29 +25,15 @@ ORDER BY panel, place
 
 
 def chart(cells):
-    chosen = alt.selection_point(fields=["model"], bind="legend")
-    titles = "top-1 on natural images", "shape bias"
-    shares = [alt.Scale(domain=[0, 1]), alt.Axis(format="%", tickCount=5)]
-    x, y = (
-        channel(f"{name}:Q", title=title, scale=shares[0], axis=shares[1])
-        for channel, name, title in [(alt.X, "natural_top1", titles[0]), (alt.Y, "shape_bias", titles[1])]
-    )
+    chosen = theme.choice()
+    x = theme.share("natural_top1", "top-1 on natural images", alt.X)
+    y = theme.share("shape_bias", "shape bias")
     base = alt.Chart(cells).encode(color=theme.colour(cells))
-    opacity = theme.faded(chosen, 0.6, 0.05)
-    tooltip = [
-        alt.Tooltip("model:N"),
-        alt.Tooltip("trained_on:N", title="trained on"),
-        alt.Tooltip("natural_top1:Q", title=titles[0], format=".1%"),
-        alt.Tooltip("shape_bias:Q", title="shape bias", format=".1%"),
-        alt.Tooltip("decided:Q", title="decided images", format=","),
-    ]
     layers = [
         alt.Chart(cells).mark_rule(style="chance").encode(y=alt.datum(0.5)),
         # The first of the layers with a colour makes the legend, so it is not a pale one.
-        base.mark_point(opacity=1, size=80)
-        .encode(x=x, y=y, shape=theme.shape(cells), opacity=theme.faded(chosen, 1, 0.12), tooltip=tooltip)
-        .add_params(chosen),
-        base.mark_rule(style="interval").encode(x=x, y="low:Q", y2="high:Q", opacity=opacity),
-        base.mark_rule(style="interval").encode(x="natural_low:Q", x2="natural_high:Q", y=y, opacity=opacity),
+        theme.points(base.encode(x=x, y=y), cells, chosen, size=80),
+        theme.interval(base.encode(x=x), chosen),
+        theme.interval(base.encode(y=y), chosen, "natural_low", "natural_high", alt.X),
     ]
     return theme.panels(alt.layer(*layers), cells, "Accuracy and shape bias")

@@ -45,38 +45,22 @@ ORDER BY list_position(['class', 'shape', 'loss'], measure), panel, place, epoch
 
 
 def chart(cells):
-    chosen = alt.selection_point(fields=["model"], bind="legend")
-    base = alt.Chart(cells).encode(
-        x=alt.X(
-            "epoch:Q",
-            title="epoch",
-            scale=alt.Scale(zero=False, nice=False, padding=12),
-            axis=alt.Axis(tickMinStep=1, format="d"),
-        ),
-        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
-        color=theme.colour(cells),
+    chosen = theme.choice()
+    x = alt.X(
+        "epoch:Q",
+        title="epoch",
+        scale=alt.Scale(zero=False, nice=False, padding=12),
+        axis=alt.Axis(tickMinStep=1, format="d"),
     )
-    tooltip = [
-        alt.Tooltip("model:N", title="run"),
-        alt.Tooltip("trained_on:N", title="trained on"),
-        alt.Tooltip("epoch:Q"),
-        alt.Tooltip("panel:N", title="shown"),
-        alt.Tooltip("value:Q", format=".3~f"),
-        alt.Tooltip("images:Q", title="held-out images", format=","),
-    ]
-    layers = [
-        base.mark_line().encode(opacity=theme.faded(chosen, 1, 0.12)),
-        base.mark_point(opacity=1)
-        .encode(shape=theme.shape(cells), opacity=theme.faded(chosen, 1, 0.12), tooltip=tooltip)
-        .add_params(chosen),
-    ]
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
+    base = alt.Chart(cells).encode(x=x, y=y, color=theme.colour(cells))
     panels = list(dict.fromkeys(cells["panel"].to_pylist()))
     images = sorted({count for count in cells["images"].to_pylist() if count})
     about = (
         f"{' or '.join(f'{count:,}' for count in images)} held-out images" if images else "nothing held out"
     )
     return (
-        alt.layer(*layers)
+        alt.layer(theme.line(base, chosen), theme.points(base, cells, chosen))
         .properties(width=theme.WIDTH, height=theme.HEIGHT)
         .facet(**theme.facets(panels))
         .resolve_scale(x="independent", y="independent")

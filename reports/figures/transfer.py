@@ -13,8 +13,8 @@ Wilson intervals over images.
 
 Pale marks are numbers of the paper (its table 5, and its figure 16 as read off), for transfers that have the
 name and the number of classes of its datasets: aircraft, cub, dtd, flowers102, fungi, gtsrb, inaturalist2019,
-places365. The authors chose the epoch by the test images, and their ResNet50 normalised with the statistics
-of its batches.
+places365; a hollow mark in a model's own colour is of the network that the config says it to be. The authors
+chose the epoch by the test images, and their ResNet50 normalised with the statistics of its batches.
 """
 
 import altair as alt
@@ -28,12 +28,14 @@ WITH
     shown AS (
         SELECT
             dataset, model, place, readout, blocks, patch, width, parameters, penalty, top1, low, high,
-            chance, images, train_images, 'this run' AS source
+            published, chance, images, train_images, 'this run' AS source
         FROM transfer_scores
+        LEFT JOIN transfer_compared_with_paper USING (dataset, model, readout)
         WHERE protocol = 'validated' AND blocks <> 'block'
         UNION ALL BY NAME
         SELECT dataset, model || ' (published)' AS model, 1000 AS place, readout, blocks, patch, top1, source
-        FROM transfer_published
+        FROM transfer_published AS p
+        ANTI JOIN published_as AS a ON a.kind = 'model' AND a.published = p.model
     )
 SELECT dataset AS panel, *
 FROM shown
@@ -44,37 +46,25 @@ ORDER BY
 
 
 def chart(cells):
-    own = cells.filter(cells["images"].is_valid())
+    own, chosen = cells.filter(cells["images"].is_valid()), theme.choice()
     readouts = list(dict.fromkeys(cells["readout"].to_pylist()))
     base = alt.Chart(cells).encode(
-        y=alt.Y("readout:N", sort=readouts, title=None, axis=alt.Axis(labelLimit=240)),
-        x=alt.X("top1:Q", title="top-1 accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
-        tooltip=[
-            alt.Tooltip("model:N"),
-            alt.Tooltip("readout:N"),
-            alt.Tooltip("top1:Q", title="top-1", format=".1%"),
-            alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-            alt.Tooltip("high:Q", title="to", format=".1%"),
-            alt.Tooltip("width:Q", title="dimensions", format=","),
-            alt.Tooltip("parameters:Q", format=","),
-            alt.Tooltip("penalty:Q", format=".1e"),
-            alt.Tooltip("images:Q", title="test images", format=","),
-            alt.Tooltip("source:N"),
-        ],
+        y=alt.Y("readout:N", sort=readouts, title=None, axis=alt.Axis(labelLimit=240))
     )
+    x = theme.share("top1", "top-1 accuracy", alt.X)
     measured = base.transform_filter("isValid(datum.images)").encode(color=theme.colour(own))
+    others = base.transform_filter("!isValid(datum.images)").encode(x=x)
+    strokes = others.mark_point(color=theme.PALE, shape="stroke", angle=90, filled=False, size=120)
     layers = [
         alt.Chart(cells).mark_rule(style="chance").encode(x="mean(chance):Q"),
-        base.transform_filter("!isValid(datum.images)").mark_point(
-            color=theme.PALE, shape="stroke", angle=90, filled=False, size=120
-        ),
-        base.transform_filter("!isValid(datum.images)")
-        .transform_aggregate(top1="mean(top1)", groupby=["panel", "model", "readout"])
-        .mark_text(color=theme.PALE, fontSize=8, dy=-10)
-        .encode(text="name:N", tooltip=alt.value(None))
+        theme.told(strokes, cells),
+        others.transform_aggregate(top1="mean(top1)", groupby=["panel", "model", "readout"])
+        .mark_text(color=theme.PALE, fontSize=9, dy=-10)
+        .encode(text="name:N")
         .transform_calculate(name="replace(datum.model, ' (published)', '')"),
-        measured.mark_rule(style="interval").encode(x="low:Q", x2="high:Q"),
-        measured.mark_point(opacity=1, size=70).encode(shape=theme.shape(own)),
+        *theme.published(measured, cells, chosen, channel=alt.X),
+        theme.interval(measured, chosen, channel=alt.X),
+        theme.points(measured.encode(x=x), own, chosen, size=70),
     ]
     return theme.rows(alt.layer(*layers), cells, "Linear readouts of frozen features", learnt(own))
 

@@ -26,37 +26,18 @@ ORDER BY dataset, place, tokens DESC, block
 
 
 def chart(cells):
-    chosen = alt.selection_point(fields=["model"], bind="legend")
+    chosen = theme.choice()
     base = alt.Chart(cells).encode(
         x=alt.X("block:Q", title="block or stage", axis=alt.Axis(tickMinStep=1, format="d")),
         color=theme.colour(cells),
         detail="tokens:N",
     )
-    y = alt.Y("top1:Q", title="top-1 accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
-    dash = alt.StrokeDash(
-        "tokens:N", scale=alt.Scale(domain=["class token", "and mean patch token"], range=[[1, 0], [4, 4]])
-    )
-    tooltip = [
-        alt.Tooltip("model:N"),
-        alt.Tooltip("block:Q"),
-        alt.Tooltip("tokens:N"),
-        alt.Tooltip("top1:Q", title="top-1", format=".1%"),
-        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("high:Q", title="to", format=".1%"),
-        alt.Tooltip("width:Q", title="dimensions", format=","),
-        alt.Tooltip("parameters:Q", format=","),
-        alt.Tooltip("images:Q", title="test images", format=","),
-    ]
-    chance = alt.Chart(cells).encode(y="mean(chance):Q")
+    top1 = base.encode(y=theme.share("top1", "top-1 accuracy"))
+    dashes = alt.Scale(domain=["class token", "and mean patch token"], range=[[1, 0], [4, 4]])
     layers = [
-        chance.mark_rule(style="chance"),
-        chance.mark_text(style="chance-label", text="chance").encode(x=alt.value(0)),
-        base.mark_line().encode(y=y, strokeDash=dash, opacity=theme.faded(chosen, 1, 0.12)),
-        base.mark_rule(style="interval").encode(
-            y="low:Q", y2="high:Q", opacity=theme.faded(chosen, 0.6, 0.05)
-        ),
-        base.mark_point(opacity=1)
-        .encode(y=y, shape=theme.shape(cells), opacity=theme.faded(chosen, 1, 0.12), tooltip=tooltip)
-        .add_params(chosen),
+        *theme.chance(cells),
+        theme.line(top1.encode(strokeDash=alt.StrokeDash("tokens:N", scale=dashes)), chosen),
+        theme.interval(base, chosen),
+        theme.points(top1, cells, chosen),
     ]
     return theme.panels(alt.layer(*layers), cells, "Linear readouts of each block")

@@ -30,35 +30,14 @@ ORDER BY dataset, place, parameters, readout
 
 
 def chart(cells):
-    chosen = alt.selection_point(fields=["model"], bind="legend")
-    base = alt.Chart(cells).encode(
-        x=alt.X(
-            "parameters:Q",
-            scale=alt.Scale(type="log", nice=False, padding=12),
-            axis=alt.Axis(format="~s", tickCount=4),
-        ),
-        color=theme.colour(cells),
-    )
+    chosen = theme.choice()
+    scale, axis = alt.Scale(type="log", nice=False, padding=12), alt.Axis(format="~s", tickCount=4)
+    base = alt.Chart(cells).encode(x=alt.X("parameters:Q", scale=scale, axis=axis), color=theme.colour(cells))
     y = alt.Y("top1:Q", title="top-1 accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format="%"))
-    tooltip = [
-        alt.Tooltip("model:N"),
-        alt.Tooltip("readout:N"),
-        alt.Tooltip("parameters:Q", format=","),
-        alt.Tooltip("width:Q", title="dimensions", format=","),
-        alt.Tooltip("top1:Q", title="top-1", format=".1%"),
-        alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-        alt.Tooltip("high:Q", title="to", format=".1%"),
-        alt.Tooltip("images:Q", title="test images", format=","),
-    ]
+    best = base.transform_filter("datum.is_best").encode(y=y)
     layers = [
-        base.transform_filter("datum.is_best")
-        .mark_line(interpolate="step-after")
-        .encode(y=y, opacity=theme.faded(chosen, 1, 0.12)),
-        base.mark_rule(style="interval").encode(
-            y="low:Q", y2="high:Q", opacity=theme.faded(chosen, 0.3, 0.05)
-        ),
-        base.mark_point(opacity=1)
-        .encode(y=y, shape=theme.shape(cells), opacity=theme.faded(chosen, 1, 0.12), tooltip=tooltip)
-        .add_params(chosen),
+        theme.line(best, chosen, interpolate="step-after"),
+        theme.interval(base, chosen, opacity=0.3),
+        theme.points(base.encode(y=y), cells, chosen),
     ]
     return theme.panels(alt.layer(*layers), cells, "Readouts and their parameters")

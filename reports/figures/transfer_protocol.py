@@ -50,26 +50,21 @@ WAYS = {
 
 
 def chart(cells):
-    readouts = list(dict.fromkeys(cells["readout"].to_pylist()))
+    readouts, chosen = list(dict.fromkeys(cells["readout"].to_pylist())), theme.choice("way")
     present = [way for way in WAYS if way in cells["way"].to_pylist()]
     shapes = alt.Scale(domain=present, range=[WAYS[way] for way in present])
     base = alt.Chart(cells).encode(
         y=alt.Y("readout:N", sort=readouts, title=None, axis=alt.Axis(labelLimit=240)),
-        x=alt.X("top1:Q", title="top-1 accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")),
         color=theme.colour(cells).legend(None),
-        tooltip=[
-            alt.Tooltip("model:N"),
-            alt.Tooltip("readout:N"),
-            alt.Tooltip("way:N", title="protocol"),
-            alt.Tooltip("top1:Q", title="top-1", format=".1%"),
-            alt.Tooltip("low:Q", title="95 % from", format=".1%"),
-            alt.Tooltip("high:Q", title="to", format=".1%"),
-            alt.Tooltip("images:Q", title="test images", format=","),
-        ],
+    )
+    points = base.mark_point(opacity=1, size=60).encode(
+        x=theme.share("top1", "top-1 accuracy", alt.X),
+        shape=alt.Shape("way:N", scale=shapes),
+        opacity=theme.faded(chosen, 1, 0.12),
     )
     layers = [
         alt.Chart(cells).mark_rule(style="chance").encode(x="mean(chance):Q"),
-        base.mark_rule(style="interval", opacity=0.5).encode(x="low:Q", x2="high:Q"),
-        base.mark_point(opacity=1, size=60).encode(shape=alt.Shape("way:N", scale=shapes)),
+        theme.interval(base, chosen, channel=alt.X, opacity=0.5),
+        theme.told(points, cells).add_params(chosen),
     ]
     return theme.rows(alt.layer(*layers), cells, "What the protocol gains")

@@ -232,7 +232,8 @@ WITH
         GROUP BY ALL
     ),
     strips AS (SELECT DISTINCT * EXCLUDE (seed) FROM asked),
-    names AS (SELECT family, count(DISTINCT perturbation) AS perturbations FROM asked GROUP BY family)
+    names AS (SELECT family, count(DISTINCT perturbation) AS perturbations FROM asked GROUP BY family),
+    in_paper AS (SELECT dataset, model, perturbation, variant, level::FLOAT AS level, published FROM published_here)
 SELECT
     dataset, model, model_family, family, perturbation, variant,
     round(level::DOUBLE, 6) AS level,
@@ -243,6 +244,7 @@ SELECT
     top1 / nullif(max(top1) FILTER (clean) OVER strip, 0) AS relative,
     lost, tokens_lost, tokens_cut, levels.images, seeds, chance,
     difference, difference_low, difference_high,
+    published,
     -- The title of a panel: 'shapes · 8x8 grid', with the perturbation if its family has several.
     concat_ws(
         ' · ',
@@ -257,6 +259,7 @@ JOIN strips USING (dataset, model, perturbation, variant, level)
 JOIN names USING (family)
 JOIN datasets USING (dataset)
 LEFT JOIN differences USING (dataset, model, perturbation, variant, level)
+LEFT JOIN in_paper USING (dataset, model, perturbation, variant, level)
 WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
 ORDER BY dataset, model, perturbation, variant, level;
 
@@ -329,6 +332,3 @@ FROM accuracy
 WHERE family = 'patch'
 WINDOW strip AS (PARTITION BY dataset, model, perturbation, variant)
 ORDER BY dataset, perturbation, crafted_on, model, level;
-
--- Numbers that others have published, with where they stand. Some values are no numbers.
-CREATE TABLE published AS FROM read_csv(getvariable('published'), all_varchar = true);

@@ -89,3 +89,10 @@ JOIN (
         ('inaturalist2019', 1010), ('places365', 365)
 ) AS known (name, known_classes) ON name = s.dataset AND known_classes = s.classes
 WHERE experiment IN ('off_the_shelf_ablation', 'off_the_shelf_classification') AND metric = 'top1';
+
+-- The same of the models that the config says to be the paper's; where two places of it tell of one readout, the table.
+CREATE TABLE transfer_compared_with_paper AS
+SELECT p.dataset, name AS model, readout, arg_max(top1, p.source) AS published
+FROM transfer_published AS p
+JOIN published_as AS a ON a.kind = 'model' AND a.published = p.model
+GROUP BY ALL;

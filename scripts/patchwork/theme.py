@@ -6,6 +6,8 @@ from typing import Any
 
 import altair as alt
 
+from patchwork.columns import SHOWN
+
 # Far apart (14 CIELAB units or more), in simulated protanopia, deuteranopia and tritanopia too; a contrast
 # of 3:1 to the white and to the dark page. With its shape each of 56 models has a look of its own.
 COLOURS = ["#4184de", "#df620b", "#039775", "#c06bb1", "#9d04ff", "#f50244", "#527835", "#bc0cb3"]
@@ -37,6 +39,7 @@ def theme():
             "title": None,
             "columns": 5,
             "symbolSize": 90,
+            "symbolOpacity": 1,
             "symbolStrokeWidth": 2,
             "columnPadding": 18,
         },
@@ -54,6 +57,7 @@ def theme():
         "style": {
             "interval": {"strokeWidth": 1.5},
             "spread": {"strokeWidth": 0},
+            "published": {"strokeWidth": 1, "strokeDash": [3, 3]},
             "chance": {"color": PALE, "strokeDash": [4, 4], "strokeWidth": 1},
             "chance-label": {"color": PALE, "fontSize": 11, "align": "left", "dy": -6, "dx": 2},
         },
@@ -61,77 +65,150 @@ def theme():
     return alt.theme.ThemeConfig(config=config)
 
 
-def curves(cells, title, x, tooltip=(), columns=PANEL_COLUMNS):
+def curves(cells, title, x, columns=PANEL_COLUMNS):
     """Top-1 against `x`: a line for each model, a panel for each dataset and variant.
 
-    cells: rows of the mart `accuracy`. title: of the chart. x: an altair X. tooltip: what the chart's
-    tooltip tells beside what every tooltip does. columns: of panels; the more, the smaller they are.
+    cells: rows of the mart `accuracy`. title: of the chart. x: an altair X. columns: of panels; the more,
+    the smaller they are.
     """
-    chosen = alt.selection_point(fields=["model"], bind="legend")
+    chosen = choice()
     base: Any = alt.Chart(cells).encode(x=x, color=colour(cells))
-    # A field that rows lack would be told as NaN.
-    compared = [alt.Tooltip("difference:Q", title="to the reference", format="+.1%")]
-    compared *= "difference" in cells.column_names
-    y = alt.Y("top1:Q", title="top-1 accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
+    y = share("top1", "top-1 accuracy")
     spread = base.transform_filter("isValid(datum.seed_spread)").transform_calculate(
         below="datum.top1 - datum.seed_spread", above="datum.top1 + datum.seed_spread"
     )
-    chance: Any = alt.Chart(cells).encode(y="mean(chance):Q")
     layers = [
-        chance.mark_rule(style="chance"),
-        chance.mark_text(style="chance-label", text="chance").encode(x=alt.value(0)),
+        *chance(cells),
         # The first of the layers with a colour makes the legend, so it is not a pale one.
-        base.mark_line().encode(y=y, opacity=faded(chosen, 1, 0.12)),
+        line(base.encode(y=y), chosen),
         spread.mark_area(style="spread", clip=True).encode(
             y="below:Q", y2="above:Q", opacity=faded(chosen, 0.25, 0.03), detail="model:N"
         ),
-        base.mark_rule(style="interval").encode(y="low:Q", y2="high:Q", opacity=faded(chosen, 0.6, 0.05)),
-        base.mark_point(opacity=1)
-        .transform_calculate(interval="format(datum.low, '.1%') + ' to ' + format(datum.high, '.1%')")
-        .encode(
-            y=y,
-            shape=shape(cells),
-            opacity=faded(chosen, 1, 0.12),
-            tooltip=[
-                alt.Tooltip("model:N"),
-                alt.Tooltip("model_family:N", title="family"),
-                alt.Tooltip("panel:N", title="shown"),
-                alt.Tooltip("level:Q"),
-                *tooltip,
-                alt.Tooltip("top1:Q", title="top-1", format=".1%"),
-                alt.Tooltip("interval:N", title="95 % interval"),
-                alt.Tooltip("seed_spread:Q", title="spread over seeds", format=".2%"),
-                *compared,
-                alt.Tooltip("images:Q", format=","),
-                alt.Tooltip("seeds:Q"),
-            ],
-        )
-        .add_params(chosen),
+        *published(base, cells, chosen),
+        interval(base, chosen),
+        points(base.encode(y=y), cells, chosen),
     ]
     return panels(alt.layer(*layers), cells, title, columns)
+
+
+def choice(field="model"):
+    """What a click in the legend chooses."""
+    return alt.selection_point(fields=[field], bind="legend")
+
+
+def share(column, title, channel=alt.Y):
+    """An axis from 0 to 100 %."""
+    domain, axis = alt.Scale(domain=[0, 1]), alt.Axis(format="%", tickCount=5)
+    return channel(f"{column}:Q", title=title, scale=domain, axis=axis)
+
+
+def blocks(title="block"):
+    """An X of the blocks of a network."""
+    return alt.X("block:O", title=title, axis=alt.Axis(labelAngle=0))
+
+
+def chance(cells, column="chance"):
+    """A dashed line across a panel where guessing would be, with its name."""
+    base: Any = alt.Chart(cells).encode(y=f"mean({column}):Q")
+    return [
+        base.mark_rule(style="chance"),
+        base.mark_text(style="chance-label", text="chance").encode(x=alt.value(0)),
+    ]
+
+
+def line(base, chosen, **mark):
+    """A line for each model, which the legend chooses among."""
+    return base.mark_line(**mark).encode(opacity=faded(chosen, 1, 0.12))
+
+
+def interval(base, chosen, low="low", high="high", channel=alt.Y, title=None, opacity=0.6):
+    """Bars from `low` to `high`, upright or, with the channel X, level."""
+    ends = {"y2": f"{high}:Q"} if channel is alt.Y else {"x2": f"{high}:Q"}
+    start = channel(f"{low}:Q", **({"title": title} if title else {}))
+    return base.mark_rule(style="interval").encode(start, **ends, opacity=faded(chosen, opacity, 0.05))
+
+
+def points(base, cells, chosen, opacity=1, **mark):
+    """Marks in the shapes of the models, which the legend chooses among and which tell of their rows."""
+    marks = base.mark_point(opacity=1, **mark).encode(
+        shape=shape(cells), opacity=faded(chosen, opacity, 0.12)
+    )
+    return told(marks, cells).add_params(chosen)
+
+
+def published(base, cells, chosen, column="published", channel=alt.Y):
+    """The paper's numbers of the same models, in their colours: upwards hollow points on a thin dashed line,
+    in rows hollow points alone; no layer where there are none."""
+    if column not in present(cells):
+        return []
+    there = base.transform_filter(f"isValid(datum.{column})").encode(
+        channel(f"{column}:Q"), opacity=faded(chosen, 0.9, 0.1)
+    )
+    dashed = [there.mark_line(style="published")] * (channel is alt.Y)
+    return [*dashed, told(there.mark_point(filled=False, shape="circle"), cells)]
+
+
+def others(base, cells, named, **text):
+    """Published numbers of other models, whose rows have no images: pale lines, with their names where
+    `named` holds (an expression)."""
+    pale = base.transform_filter("!isValid(datum.images)").encode(detail="model:N")
+    look = {"color": PALE, "opacity": 0.6}
+    names = pale.transform_filter(named).mark_text(color=PALE, fontSize=9, **text).encode(text="model:N")
+    return [pale.mark_line(**look), told(pale.mark_point(**look), cells), names]
+
+
+def present(cells):
+    """The columns in which some row has a value."""
+    return [name for name in cells.column_names if cells[name].null_count < len(cells)]
+
+
+def told(marks, cells):
+    """Marks with a tooltip that tells of a row what the table below the chart does; an interval in one line,
+    a dash where there is no number."""
+    known = present(cells)
+    names = [name for name in SHOWN if name in known]
+    tooltip, texts = [], {}
+    for name, after in zip(names, [*names[1:], ""], strict=False):
+        title, form = SHOWN[name]
+        if not form:
+            tooltip.append(alt.Tooltip(f"{name}:N", title=title))
+        elif title == "95 % from":
+            ends = " + ' to ' + ".join(f"format(datum.{end}, '{form}')" for end in (name, after))
+            texts[f"{name} told"] = f"isValid(datum.{name}) ? {ends} : '-'"
+            tooltip.append(alt.Tooltip(f"{name} told:N", title="95 % interval"))
+        elif cells[name].null_count:
+            texts[f"{name} told"] = f"isValid(datum.{name}) ? format(datum.{name}, '{form}') : '-'"
+            tooltip.append(alt.Tooltip(f"{name} told:N", title=title))
+        elif title != "to":
+            tooltip.append(alt.Tooltip(f"{name}:Q", title=title, format=form))
+    return (marks.transform_calculate(**texts) if texts else marks).encode(tooltip=tooltip)
 
 
 def agreement(cells, taken):
     """How well the patches that attention takes agree with true masks, and as many random ones (`kind`).
 
-    What a figure of it is drawn with: a chart with the share of attention along x, titled `taken`, in the
-    colours of the models; the Y of the mean Jaccard index; the dashes of random patches.
+    A chart with the share of attention along x, titled `taken`: the mean Jaccard index of attention and,
+    dashed, of random patches.
     """
-    shares = alt.Scale(domain=[0, 1])
-    x = alt.X("level:Q", title=taken, scale=shares, axis=alt.Axis(format="%", tickCount=5))
-    y = alt.Y("jaccard:Q", title="mean Jaccard index", scale=shares, axis=alt.Axis(format="%"))
+    chosen = choice()
     dash = alt.StrokeDash("kind:N", scale=alt.Scale(domain=["attention", "random"], range=[[1, 0], [4, 4]]))
-    return alt.Chart(cells).encode(x=x, color=colour(cells)), y, dash
+    base = alt.Chart(cells).encode(x=share("level", taken, alt.X), color=colour(cells))
+    mean = base.encode(y=share("jaccard", "mean Jaccard index"))
+    attended = mean.transform_filter("datum.kind == 'attention'")
+    return alt.layer(
+        line(mean.encode(strokeDash=dash), chosen), interval(base, chosen), points(attended, cells, chosen)
+    )
 
 
-def panels(chart, cells, title, columns=PANEL_COLUMNS):
-    """A chart once for each panel of its rows."""
+def panels(chart, cells, title, columns=PANEL_COLUMNS, subtitle=None):
+    """A chart once for each panel of its rows. subtitle: lines that tell what was measured, if not
+    `sampled`."""
     names = sorted(set(cells["panel"].to_pylist()), key=natural)
     return (
         chart.properties(width=WIDTH * PANEL_COLUMNS // columns, height=HEIGHT * PANEL_COLUMNS // columns)
         .facet(**facets(names, columns))
         .resolve_axis(x="independent")
-        .properties(title=alt.Title(title, subtitle=sampled(cells)))
+        .properties(title=alt.Title(title, subtitle=subtitle or sampled(cells)))
     )
 
 
@@ -194,5 +271,20 @@ def sampled(cells):
 
 
 def specification(chart, description):
-    """A chart as one Vega-Lite specification with its rows in it (JSON); altair checks that it is valid."""
-    return json.dumps(chart.properties(description=description).to_dict(), indent=1, allow_nan=False)
+    """A chart as one Vega-Lite specification with its rows in it (JSON), to six digits and without the
+    columns that neither the chart nor its table shows; altair checks that it is valid."""
+    spec = chart.properties(description=description).to_dict()
+    rows = spec.pop("datasets", {})
+    used = set(re.findall(r"\w+", json.dumps(spec | {"description": ""})))
+    kept = {name: [lean(row, used) for row in those] for name, those in rows.items()}
+    return json.dumps(spec | {"datasets": kept}, indent=1, allow_nan=False)
+
+
+def lean(row, used):
+    """A row without the columns that are not shown, nor among the words that are used, and without needless
+    digits."""
+    return {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value
+        for name, value in row.items()
+        if name in SHOWN or name in used
+    }

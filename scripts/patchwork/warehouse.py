@@ -51,6 +51,8 @@ CATEGORIES = pa.schema(
     ]
 )
 STYLIZED = pa.schema([(name, pa.string()) for name in ("dataset", "content", "stylizer")])
+# What the paper calls models and datasets of the run.
+PUBLISHED_AS = pa.schema([(name, pa.string()) for name in ("kind", "name", "published", "head")])
 TRAININGS = pa.schema(
     [
         *((name, pa.string()) for name in ("model", "run", "recipe", "data")),
@@ -102,11 +104,11 @@ def build(path, given, told, marts, checks, threads, memory_mb):
     told: what the config says. asked: strips, dicts with the names of ASKED and `cells` [(level, seed)],
     clean level first. reference: the model that others are compared with. And, where there are some: saliency
     {model, head, grid}; networks, dicts of NETWORKS; trainings, of models that were trained here, of
-    TRAININGS; stylized, of STYLIZED; measures, dicts of dataset, model, measure, model_family and `file`,
-    the parquet file of what it found; columns, of all measures that there are, {measure: {column: type}}:
-    each becomes a view of that name, beside dataset and model; decisions, CSV files of observers.decisions
-    by dataset, {name: [path]}. probe and few_shot are told as measures, with the name of their entry for a
-    dataset.
+    TRAININGS; stylized, of STYLIZED; published_as, of PUBLISHED_AS (kind: model or dataset); measures, dicts
+    of dataset, model, measure, model_family and `file`, the parquet file of what it found; columns, of all
+    measures that there are, {measure: {column: type}}: each becomes a view of that name, beside dataset and
+    model; decisions, CSV files of observers.decisions by dataset, {name: [path]}. probe and few_shot are told
+    as measures, with the name of their entry for a dataset.
 
     marts: SQL texts in their order; checks: one. Raises ValueError with the comment of the first check that
     finds something.
@@ -120,6 +122,7 @@ def build(path, given, told, marts, checks, threads, memory_mb):
         "foreground": foreground_scores(given["foregrounds"]),
         "epochs": epochs(given["trainings"]),
         "stylized": pa.Table.from_pylist(told.get("stylized", []), STYLIZED),
+        "published_as": pa.Table.from_pylist(told.get("published_as", []), PUBLISHED_AS),
         "models_trained": pa.Table.from_pylist(told.get("trainings", []), TRAININGS),
         "networks": pa.Table.from_pylist(told.get("networks", []), NETWORKS),
         "saliency": pa.Table.from_pylist(

@@ -6,7 +6,7 @@ from string import Template
 import vl_convert
 
 from patchwork import warehouse
-from patchwork.report import charts, claims, gaps, markup, models, origin, pictures
+from patchwork.report import charts, claims, gaps, markup, models, origin, paper, pictures
 
 
 def page(template, path, figures, sheets, examples, stylized, lost, settings):
@@ -23,7 +23,7 @@ def page(template, path, figures, sheets, examples, stylized, lost, settings):
             name: db.sql(f"FROM {name}").to_arrow_table().to_pylist()
             for name in (
                 *("datasets", "models", "claims", "claim_comparisons", "tradeoff", "skipped", "refused"),
-                *("measures", "computations"),
+                *("measures", "computations", "beside_paper"),
             )
         }
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
@@ -34,6 +34,7 @@ def page(template, path, figures, sheets, examples, stylized, lost, settings):
         "claims": ("Claims", claims.claims(tables["claims"], tables["claim_comparisons"], drawn_names)),
         "models": ("Models", models.untouched(tables["models"])),
         "tradeoff": ("Trade-off", models.tradeoff(tables["tradeoff"])),
+        "beside": ("Beside the paper", paper.beside(tables["beside_paper"])),
         "figures": ("Figures", charts.titles(drawn) + "".join(charts.figure(*each) for each in drawn)),
         "sheets": ("What the models saw", "".join(pictures.sheet(*each) for each in sheets)),
         "examples": ("Inside the models", "".join(pictures.example(*each) for each in examples)),
