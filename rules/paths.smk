@@ -113,7 +113,7 @@ def everything():
         *paths(TOKENS, asked_tokens),
         *(each["file"] for each in learnt),
         "results/warehouse.duckdb",
-        *(f"results/figures/{figure}.json" for figure in figures),
+        *expand("results/figures/{figure}.{kind}", figure=figures, kind=["json", "pdf", "svg", "png", "csv"]),
     ]
 
 

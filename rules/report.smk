@@ -43,17 +43,22 @@ rule build_warehouse:
 
 
 rule draw_figure:
-    """A query and a chart, both in reports/figures/{figure}.py; its docstring is the caption."""
+    """A query and a chart, both in reports/figures/{figure}.py; its docstring is the caption. The chart for the page,
+    and for print."""
     input:
         warehouse="results/warehouse.duckdb",
         figure=here("reports/figures/{figure}.py"),
     output:
-        report(
-            "results/figures/{figure}.json",
+        json="results/figures/{figure}.json",
+        pdf="results/figures/{figure}.pdf",
+        svg=report(
+            "results/figures/{figure}.svg",
             caption="../reports/caption.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
+        png="results/figures/{figure}.png",
+        csv="results/figures/{figure}.csv",
     log:
         "logs/draw_figure/{figure}.log",
     benchmark:

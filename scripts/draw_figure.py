@@ -1,11 +1,15 @@
-"""A figure's query and chart to one Vega-Lite specification."""
+"""A figure's query and chart to one Vega-Lite specification, and to files for print."""
 
 from patchwork import jobs
 
 jobs.start(snakemake)
 
-from patchwork import figures, files
+import json
+
+from patchwork import figures, files, printing
 
 text = figures.draw(snakemake.input.figure, snakemake.input.warehouse, snakemake.params.caption)
-with files.whole(snakemake.output[0]) as path:
-    path.write_text(text, encoding="utf-8")
+written = {"json": text.encode(), **printing.versions(json.loads(text))}
+for kind, output in snakemake.output.items():
+    with files.whole(output) as path:
+        path.write_bytes(written[kind])

@@ -60,7 +60,7 @@ def test_a_figure_that_fails_is_named_and_the_rest_of_the_report_is_made(project
     told = project.run("results/report.html", "--keep-going", check=False)
     reason = "reports/figures/occlusion.py: ZeroDivisionError: division by zero"
     assert f"draw_figure occlusion failed: {reason} (log:" in told
-    assert not project.path("results/figures/occlusion.json").exists()
+    assert not project.path("results/figures/occlusion.png").exists()
     project.run(*HOLES)
     text = project.path("results/report.html").read_text()
     [section] = re.findall(r'<section id="missing".*?</section>', text, re.S)

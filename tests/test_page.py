@@ -1,5 +1,7 @@
 """The figures and the page, drawn from made-up predictions."""
 
+import csv
+import io
 import json
 import re
 import runpy
@@ -15,7 +17,7 @@ import vl_convert
 from PIL import Image
 
 from conftest import COLUMNS, PERTURBATIONS, ROOT, opened
-from patchwork import tables, theme, warehouse
+from patchwork import columns, printing, tables, theme, warehouse
 from patchwork.catalogue import catalogue
 from patchwork.report import gaps, models, page
 from test_warehouse import CLASSES, IMAGES, Study
@@ -249,6 +251,40 @@ def test_a_figure_can_be_drawn_and_says_what_it_shows(specifications, name):
     assert specifications[name]["description"] == FIGURES[name]["doc"]
 
 
+def texts(drawn):
+    """The sizes of all texts of an SVG, in its own pixels."""
+    for element in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text"):
+        if "".join(element.itertext()).strip():
+            yield float(element.get("font-size").removesuffix("px"))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_print_is_as_wide_as_a_column_and_can_be_read(specifications, name):
+    printed = printing.versions(specifications[name])
+    drawn = ElementTree.fromstring(printed["svg"])
+    assert drawn.get("width") == "85mm"
+    scale = 85 / 25.4 * 72 / float(drawn.get("viewBox").split()[2])  # points of a pixel
+    assert min(texts(printed["svg"])) * scale >= 6
+    [box] = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", printed["pdf"])
+    assert float(box[0]) == pytest.approx(240.94, abs=0.1)
+    picture = Image.open(io.BytesIO(printed["png"]))
+    assert picture.width == pytest.approx(85 / 25.4 * 300, abs=1.5)
+    assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert picture.getpixel((0, 0))[:3] == (255, 255, 255)
+    [rows] = specifications[name]["datasets"].values()
+    told = [*csv.DictReader(io.StringIO(printed["csv"].decode()))]
+    assert told == [{key: "" if v is None else str(v) for key, v in row.items()} for row in rows]
+
+
+def test_a_print_of_a_figure_without_rows_says_so(tmp_path):
+    strips = {("turn", "plain"): ("another", [0, 1])}
+    printed = printing.versions(draw(Study(tmp_path, strips=strips).build(), "corruption"))
+    assert b"Nothing was measured that this figure could show." in printed["csv"]
+    words = " ".join(ElementTree.fromstring(printed["svg"]).itertext())
+    assert "Nothing was measured that this figure could show." in words
+    assert printed["pdf"].startswith(b"%PDF") and Image.open(io.BytesIO(printed["png"])).width == 1003
+
+
 def encodings(spec, key):
     """What a specification encodes by a channel, in each of its layers."""
     if isinstance(spec, dict):
@@ -411,13 +447,32 @@ def test_a_page_without_sheets_and_files_left_out_has_no_empty_sections(path):
     assert gaps.skipped([]) == ""
 
 
+def number(text):
+    """What a cell of a table says, in whatever way a number is written."""
+    words = {"True": "true", "False": "false"}
+    try:
+        return float(text)
+    except ValueError:
+        return words.get(text, text)
+
+
 @pytest.mark.parametrize("width", [500, 1200])
-def test_the_page_draws_every_figure_in_a_browser(chromium, report, width):
+def test_the_page_draws_every_figure_in_a_browser_and_saves_its_rows(chromium, report, specifications, width):
     with opened(chromium, report, viewport={"width": width, "height": 900}) as drawn:
         for name in FIGURES:
             chart = drawn.locator(f"#chart-{name} svg")
             assert width / 2 < int(chart.get_attribute("width")) <= width - 40
             assert WORDS.get(name, ["40 images"])[0] in chart.text_content()
+            with drawn.expect_download() as download:
+                drawn.locator(f"#{name} [data-save=csv]").click()
+            saved, printed = (
+                [[number(cell) for cell in row] for row in csv.reader(io.StringIO(each))]
+                for each in (
+                    download.value.path().read_text(),
+                    printing.table(columns.rows(specifications[name])),
+                )
+            )
+            assert saved == printed and len(saved) > 1
 
 
 def test_numbers_are_sorted_as_numbers(chromium, report):

@@ -7,6 +7,11 @@ from pathlib import Path
 from patchwork import columns, files
 from patchwork.report import markup
 
+FOR_PRINT = (
+    "<p>For print, each chart lies as PDF, SVG and PNG, as wide as a column of a journal (85 mm), and its "
+    "rows as CSV, in the folder <code>figures</code> beside this page.</p>"
+)
+
 
 def titles(figures):
     """Links to all charts by their titles; nothing without charts. figures: arguments of `figure`."""
@@ -44,7 +49,8 @@ def figure(name, caption, spec):
         f'<div class="chart" id="chart-{key}" role="img" aria-labelledby="{key}-title"></div>'
         f'<p class="save">Save this chart as '
         f'<button type="button" data-save="png" data-of="{key}">PNG</button>'
-        f'<button type="button" data-save="svg" data-of="{key}">SVG</button></p>'
+        f'<button type="button" data-save="svg" data-of="{key}">SVG</button>'
+        f'<button type="button" data-save="csv" data-of="{key}">CSV</button></p>'
         f"<figcaption>{paragraphs}</figcaption>{details * bool(shown)}</figure>"
     )
 

@@ -35,7 +35,12 @@ def page(template, path, figures, sheets, examples, stylized, lost, settings):
         "models": ("Models", models.untouched(tables["models"])),
         "tradeoff": ("Trade-off", models.tradeoff(tables["tradeoff"])),
         "beside": ("Beside the paper", paper.beside(tables["beside_paper"])),
-        "figures": ("Figures", charts.titles(drawn) + "".join(charts.figure(*each) for each in drawn)),
+        "figures": (
+            "Figures",
+            charts.FOR_PRINT * bool(drawn)
+            + charts.titles(drawn)
+            + "".join(charts.figure(*each) for each in drawn),
+        ),
         "sheets": ("What the models saw", "".join(pictures.sheet(*each) for each in sheets)),
         "examples": ("Inside the models", "".join(pictures.example(*each) for each in examples)),
         "stylized": ("Stylized images", "".join(pictures.stylization(*each) for each in stylized)),
