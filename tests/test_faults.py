@@ -137,8 +137,7 @@ READERS = {
     "tokens": ("t.npy", None, tokens.Tokens),
     "columns of tokens": ("t.json", None, lambda path: tokens.Tokens(path.with_suffix(".npy"))),
     "warehouse": ("warehouse.duckdb", None, lambda path: warehouse.query(path, "FROM accuracy")),
-    "strip": ("s.parquet", write_strip, lambda path: warehouse.refused_levels(["a/b/c" / path])),
-    "measure": ("m.parquet", write_strip, lambda path: warehouse.asked_measures([{"file": path}])),
+    "strip": ("s.parquet", write_strip, lambda path: warehouse.read_footers([path], [], "predict")),
     "foreground": ("f.parquet", write_strip, lambda path: warehouse.foreground_scores([path])),
     "training": ("r.parquet", write_strip, lambda path: warehouse.epochs([path])),
     "checkpoint": ("c.pt", lambda path: checkpoints.save(path, {"a": torch.ones(9999)}), checkpoints.load),
@@ -206,8 +205,8 @@ def test_a_strip_that_was_cut_short_after_the_warehouse_was_built_is_named(tmp_p
     strip.write_bytes(strip.read_bytes()[:-100])
     with pytest.raises(ValueError, match=f"^{strip} is damaged: delete it and run again$"):
         warehouse.query(path, "SELECT count(rank) FROM predictions")
-    with pytest.raises(warehouse.duckdb.CatalogException):  # another mistake is told as it is
-        warehouse.query(path, "FROM nothing")
+    with pytest.raises(warehouse.duckdb.ConversionException):  # another mistake is told as it is
+        warehouse.query(path, "SELECT 'a'::INT")
 
 
 def test_a_flipped_bit_of_weights_is_found(tmp_path):

@@ -152,7 +152,7 @@ def test_code_in_a_file_is_not_run_and_the_file_is_named(tmp_path, kind, name, r
 
 def test_code_in_the_metadata_of_a_parquet_file_is_not_run(tmp_path):
     path = trap("parquet", tmp_path / "a.parquet", tmp_path / "sprung")
-    warehouse.metadata(path)
+    warehouse.read_footers([path], [], "predict")
     pq.read_table(path)
     assert not (tmp_path / "sprung").exists()
 

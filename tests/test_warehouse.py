@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,7 @@ import pytest
 from scipy.stats import binomtest, norm, ttest_rel
 
 from conftest import COLUMNS, ROOT, SQL
-from patchwork import tables, warehouse
+from patchwork import metrics, tables, warehouse
 
 IMAGES, CLASSES, SEEDS = 40, 5, [0, 1, 2]
 MODELS = {"vit": "transformer", "cnn": "convolution"}
@@ -572,3 +574,80 @@ def test_models_are_not_compared_under_a_patch_that_was_crafted_on_one_of_them(t
     assert rows(built, "SELECT model, variant FROM comparisons ORDER BY ALL") == expected
     levels = "SELECT DISTINCT model, variant FROM accuracy WHERE difference IS NOT NULL ORDER BY ALL"
     assert rows(built, levels) == expected
+
+
+# ---- results of another version ----
+
+
+def without(path, *names):
+    """Take columns out of a parquet file, as of a version that did not know them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pq.read_table(path).drop_columns([*names]), path)
+    return path
+
+
+def made_up(path, schema):
+    """A parquet file of one row of nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table([pa.nulls(1, field.type) for field in schema], schema=schema), path)
+    return path
+
+
+ATTENTION = pa.schema({name: pa.type_for_alias(kind) for name, kind in COLUMNS["attention"].items()})
+SCORES = pa.schema([field for field in warehouse.FOREGROUND if field.name not in ("dataset", "model")])
+OLDER = {  # a kind of files: a column that it lacks, the schema of one that has all, and what makes it
+    "predictions": ("tokens_cut", tables.PREDICTIONS, "predict"),
+    "indexes": ("problem", None, "pack_images"),
+    "foregrounds": ("random", SCORES, "score_foreground"),
+    "trainings": ("held_out_top1", metrics.EPOCHS, "export_weights"),
+    "attention": ("visible_fraction", ATTENTION, "measure"),
+    "probe": ("penalty", tables.PROBES, "probe"),
+    "few_shot": ("ways", tables.FEW_SHOTS, "few_shot"),
+}
+
+
+@pytest.mark.parametrize("kind", OLDER)
+def test_a_file_that_lacks_a_column_is_named_before_anything_is_built(tmp_path, kind):
+    column, schema, rule = OLDER[kind]
+    files, index = Study(tmp_path).write()
+    given = {"predictions": files, "indexes": [index], "foregrounds": [], "trainings": []}
+    one, other = tmp_path / "a/b/one.parquet", tmp_path / "a/b/other.parquet"
+    for path in (one, other):
+        made_up(path, schema or pq.read_schema(index))
+    measures = [{"measure": kind, "file": path} for path in (one, other)] if kind not in given else []
+    given |= {kind: [one, other]} if kind in given else {}
+    told = {"measures": measures, "columns": COLUMNS}
+    sure = re.escape(f"{without(other, column)} is of another version and lacks {column}")
+    with pytest.raises(ValueError, match=f"^{sure}: delete it and run again$"):
+        warehouse.build(tmp_path / "w.duckdb", given, told, *SQL, threads=1, memory_mb=500)
+    sure = re.escape(f"{without(one, column)} is of another version and lacks {column} (as do 1 more)")
+    with pytest.raises(ValueError, match=f"^{sure}: snakemake --forcerun {rule} makes them again$"):
+        warehouse.build(tmp_path / "w.duckdb", given, told, *SQL, threads=1, memory_mb=500)
+    assert not (tmp_path / "w.duckdb").exists()
+
+
+def test_all_columns_that_a_file_lacks_are_named(study):
+    [path, *_], _ = study.write()
+    without(path, "tokens_lost", "tokens_cut")
+    with pytest.raises(ValueError, match=f"^{path} is .* lacks tokens_lost, tokens_cut: delete it"):
+        warehouse.read_footers([path], tables.PREDICTIONS.names, "predict")
+
+
+@pytest.mark.parametrize(("sql", "lacking"), [("FROM nothing", "nothing"), ("SELECT old FROM models", "old")])
+def test_a_warehouse_that_lacks_a_table_or_a_column_is_named(built, sql, lacking):
+    with pytest.raises(ValueError) as error:
+        warehouse.query(built[1], sql)
+    assert str(error.value).startswith(f"{built[1]} lacks what it is asked for (")
+    assert lacking in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).endswith("snakemake --forcerun build_warehouse builds it again")
+
+
+def test_a_warehouse_reads_the_files_beside_it_wherever_its_folder_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Study(Path("results")).build()
+    shutil.move("results", "renamed")
+    count = "SELECT count(DISTINCT seed) AS seeds, count(DISTINCT path) AS paths FROM predictions, images"
+    for folder, name in [(tmp_path, "renamed/"), (tmp_path / "renamed", ""), ("/", f"{tmp_path}/renamed/")]:
+        monkeypatch.chdir(folder)
+        found = warehouse.query(f"{name}warehouse.duckdb", count).to_pylist()
+        assert found == [{"seeds": len(SEEDS), "paths": IMAGES + 1}]

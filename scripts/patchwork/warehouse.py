@@ -84,6 +84,18 @@ NOTHING = {
     "predictions": [*STRIP, *tables.PREDICTIONS.names],
     "images": ["dataset", "image", "label", "class_name", "path", "problem", "texture_class"],
 }
+# What every parquet file of a kind must have; those of measures say themselves what they have.
+NEEDED = {
+    "predictions": tables.PREDICTIONS.names,
+    "indexes": ["image", "label", "class_name", "path", "problem"],
+    "foregrounds": [name for name in FOREGROUND.names if name not in ("dataset", "model")],
+    "trainings": metrics.EPOCHS.names,
+}
+MADE_BY = {  # the rules, as they are asked for by name
+    **{"predictions": "predict", "indexes": "pack_images"},
+    **{"foregrounds": "score_foreground", "trainings": "export_weights"},
+    **{name: name for name in LEARNT},
+}
 TEXTS = {*STRIP, "class_name", "path", "problem", "texture_class"}
 SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, "level"])
 SHOWN_ROWS = 3
@@ -111,14 +123,20 @@ def build(path, given, told, marts, checks, threads, memory_mb):
     as measures, with the name of their entry for a dataset.
 
     marts: SQL texts in their order; checks: one. Raises ValueError with the comment of the first check that
-    finds something.
+    finds something, and before all else if a file is damaged or lacks columns.
     """
     measures, columns, saliency = (told.get(key, {}) for key in ("measures", "columns", "saliency"))
     columns = columns | LEARNT
-    facts = {Path(path).stem: index_facts(path) for path in given["indexes"]}
+    found = {name: [str(m["file"]) for m in measures if m["measure"] == name] for name in columns}
+    footers = {
+        kind: read_footers(paths, columns.get(kind) or NEEDED[kind], MADE_BY.get(kind, "measure"))
+        for kind, paths in (found | {kind: given[kind] for kind in NEEDED}).items()
+    }
+    measured = {path: footer for name in columns for path, footer in footers[name].items()}
+    facts = {Path(path).stem: index_facts(footer) for path, footer in footers["indexes"].items()}
     known = {
         "asked": asked_cells(told["asked"]),
-        "refused": refused_levels(given["predictions"]),
+        "refused": refused_levels(footers["predictions"]),
         "foreground": foreground_scores(given["foregrounds"]),
         "epochs": epochs(given["trainings"]),
         "stylized": pa.Table.from_pylist(told.get("stylized", []), STYLIZED),
@@ -128,16 +146,16 @@ def build(path, given, told, marts, checks, threads, memory_mb):
         "saliency": pa.Table.from_pylist(
             [{k: str(v) for k, v in saliency.items()}] if saliency else [], SALIENCY
         ),
-        "measures": asked_measures(measures),
+        "measures": asked_measures(measures, measured),
         "outputs": outputs(facts),
         "categories": categories(facts),
         "other_decisions": other_decisions(told.get("decisions", {}), facts),
         "computations": pa.table(
-            {"computed_with": pa.array(computations(given["predictions"]), pa.string())}
+            {"computed_with": pa.array(computations(footers["predictions"]), pa.string())}
         ),
     }
     sources = {
-        **{name: [str(m["file"]) for m in measures if m["measure"] == name] for name in columns},
+        **found,
         **{name: [*map(str, given[name])] for name in ("predictions", "indexes")},
         **{name: [str(given[name])] for name in ("published", "superclasses", "claims")},
     }
@@ -177,21 +195,43 @@ def asked_cells(asked):
     return pa.Table.from_pylist(rows, ASKED)
 
 
-def refused_levels(predictions):
-    """What perturbations refused to do to which model, and why, as a table of REFUSED."""
+def read_footers(paths, columns, rule):
+    """What parquet files tell of themselves, {path: {bytes: bytes}}.
+
+    columns: names that each must have. rule: what makes the files. Raises ValueError naming a file that is
+    damaged, or the first that lacks columns.
+    """
+    footers, lacking = {}, {}
+    for path in paths:
+        with files.reading(path):
+            schema = pq.read_schema(path)
+        footers[path] = schema.metadata or {}
+        if lost := [name for name in columns if name not in schema.names]:
+            lacking[path] = ", ".join(lost)
+    if lacking:
+        (path, lost), *others = lacking.items()
+        remedy = f" (as do {len(others):,} more): snakemake --forcerun {rule} makes them again"
+        remedy = remedy if others else ": delete it and run again"
+        raise ValueError(f"{path} is of another version and lacks {lost}{remedy}")
+    return footers
+
+
+def refused_levels(footers):
+    """What perturbations refused to do to which model, and why, as a table of REFUSED. footers: of strips."""
     rows = []
-    for path in map(Path, predictions):
-        strip = dict(zip(STRIP, [*path.parts[-4:-1], path.stem], strict=True))
-        refused = json.loads(metadata(path).get(b"refused", b"[]"))
+    for path, footer in footers.items():
+        *_, dataset, model, perturbation, file = Path(path).parts
+        strip = dict(zip(STRIP, [dataset, model, perturbation, Path(file).stem], strict=True))
+        refused = json.loads(footer.get(b"refused", b"[]"))
         rows += [strip | {"level": level, "reason": reason} for level, reason in refused]
     return pa.Table.from_pylist(rows, REFUSED)
 
 
-def asked_measures(measures):
+def asked_measures(measures, footers):
     """What was measured of which models, and why not, as a table of MEASURES."""
     rows = []
     for asked in measures:
-        rows.append(asked | {"reason": metadata(asked["file"]).get(b"refused", b"").decode() or None})
+        rows.append(asked | {"reason": footers[str(asked["file"])].get(b"refused", b"").decode() or None})
     return pa.Table.from_pylist(rows, MEASURES)
 
 
@@ -236,11 +276,11 @@ def epochs(paths):
     return pa.concat_tables(tables)
 
 
-def index_facts(index):
+def index_facts(footer):
     """From the index of a dataset: the classes that its models tell apart, in order, and the classes of a
     model that each is made of, {} if they are no categories."""
-    told = metadata(index)
-    return [json.loads(told.get(key, empty)) for key, empty in [(b"classes", b"[]"), (b"categories", b"{}")]]
+    told = [(b"classes", b"[]"), (b"categories", b"{}")]
+    return [json.loads(footer.get(key, empty)) for key, empty in told]
 
 
 def outputs(facts):
@@ -277,22 +317,24 @@ def other_decisions(paths, facts):
     return pa.concat_tables([observers.DECISIONS.empty_table(), *told])
 
 
-def computations(predictions):
+def computations(footers):
     """With what the predictions were computed, each way once."""
-    told = (metadata(path).get(b"computed_with", b"unknown software") for path in predictions)
+    told = (footer.get(b"computed_with", b"unknown software") for footer in footers.values())
     return sorted({each.decode() for each in told})
 
 
-def metadata(path):
-    """What a parquet file tells of itself, {bytes: bytes}. Raises ValueError naming it if it is damaged."""
-    with files.reading(path):
-        return pq.read_schema(path).metadata or {}
+def name_sources(db, path=None):
+    """Tell the views their files: a view keeps the name of a variable, and a connection its value.
 
-
-def name_sources(db):
-    """Tell the views their files: a view keeps the name of a variable, and a connection its value."""
+    path: of a finished warehouse, beside which they are; without it they are where the build was told.
+    """
     for name, paths in db.execute("SELECT name, files FROM sources").fetchall():
-        db.execute(f"SET VARIABLE {name} = ?", [paths])
+        db.execute(f"SET VARIABLE {name} = ?", [[beside(file, path) for file in paths] if path else paths])
+
+
+def beside(file, path):
+    """Where a file is that was made in the folder of a warehouse: still in it, whatever it is called now."""
+    return file if os.path.isabs(file) else str(Path(path).parent.joinpath(*Path(file).parts[1:]))
 
 
 def statements(text):
@@ -318,9 +360,10 @@ def check(db, meaning, query):
 
 @contextmanager
 def reading(path):
-    """A connection that only reads; its views find their files if it is in the folder of the build.
+    """A connection that only reads; its views find their files beside the warehouse.
 
-    Raises ValueError naming what is damaged: the warehouse, or a parquet file that a view reads.
+    Raises ValueError naming what is damaged, the warehouse or a parquet file that a view reads; and naming a
+    table or a column that is asked of the warehouse and not there.
     """
     try:
         with files.reading(path):
@@ -328,8 +371,12 @@ def reading(path):
         with opened as db:
             with files.reading(path):
                 check_size(db, path)
-            name_sources(db)
+            name_sources(db, path)
             yield db
+    except (duckdb.CatalogException, duckdb.BinderException) as error:
+        reason = str(error).partition("\n")[0]
+        remedy = "if another version has built it, snakemake --forcerun build_warehouse builds it again"
+        raise ValueError(f"{path} lacks what it is asked for ({reason}): {remedy}") from error
     except duckdb.Error as error:
         damaged = DAMAGED.search(str(error))
         if not damaged:
