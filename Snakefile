@@ -1,8 +1,8 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
 Read rules/ in the order included here: what there is and what is asked (holes, common, cluster, paths, sheets,
-labels, origins, folders, trainings, stylized, measured, transferred, costs, hours, planning), then what is fetched, data,
-training, stylizing, evaluation, measures, transfer, report.
+labels, origins, folders, trainings, stylized, measured, transferred, costs, hours, planning, compared), then what is
+fetched, data, training, stylizing, evaluation, measures, transfer, report, and two runs compared.
 """
 
 from snakemake.utils import min_version
@@ -29,6 +29,7 @@ include: "rules/transferred.smk"
 include: "rules/costs.smk"
 include: "rules/hours.smk"
 include: "rules/planning.smk"
+include: "rules/compared.smk"
 
 
 wildcard_constraints:
@@ -55,6 +56,7 @@ include: "rules/evaluate.smk"
 include: "rules/measure.smk"
 include: "rules/transfer.smk"
 include: "rules/report.smk"
+include: "rules/compare.smk"
 
 
 rule all:

@@ -17,7 +17,7 @@ import vl_convert
 from PIL import Image
 
 from conftest import COLUMNS, PERTURBATIONS, ROOT, opened
-from patchwork import columns, printing, tables, theme, warehouse
+from patchwork import columns, comparing, printing, tables, theme, warehouse
 from patchwork.catalogue import catalogue
 from patchwork.report import gaps, models, page
 from test_warehouse import CLASSES, IMAGES, Study
@@ -445,6 +445,16 @@ def test_a_page_without_sheets_and_files_left_out_has_no_empty_sections(path):
     text = page.page(template, path, [], [], [], [], {}, {"seeds": [0]})
     assert 'id="sheets"' not in text and 'id="figures"' not in text
     assert gaps.skipped([]) == ""
+
+
+def test_two_runs_are_compared_by_all_numbers_that_have_intervals(path):
+    units = (ROOT / "reports/runs_compared.sql").read_text()
+    rows = comparing.compare(path, path, units, threads=1, memory_mb=500).to_pylist()
+    assert {row["measure"] for row in rows} == {
+        *("top-1", "shape bias", "foreground", "segmentation", "information loss"),
+        *("block accuracy", "transfer", "few-shot"),
+    }
+    assert all((row["difference"], row["changed_units"]) == (0, 0) for row in rows)
 
 
 def number(text):

@@ -48,10 +48,25 @@ def page(template, path, figures, sheets, examples, stylized, lost, settings):
         "skipped": ("Files left out", gaps.skipped(tables["skipped"])),
         "settings": ("Settings", origin.configuration(settings)),
     }
-    sections = {name: section for name, section in sections.items() if section[1]}
-    return Template(template).substitute(
+    return fill(
+        template,
+        sections,
+        drawn,
+        title="Patchwork: what vision models see",
+        lead="What vision models see when images are taken apart, spoilt or attacked",
         summary=origin.summary(tables, seeds),
         origin=origin.origin([row["computed_with"] for row in tables["computations"]]),
+    )
+
+
+def fill(template, sections, drawn, **told):
+    """A page of sections, {name: (title, HTML)}, those without text left out.
+
+    drawn: the figures in them: (name, caption, specification). told: HTML of the other $names.
+    """
+    sections = {name: section for name, section in sections.items() if section[1]}
+    return Template(template).substitute(
+        told,
         contents="".join(f'<li><a href="#{name}">{title}</a></li>' for name, (title, _) in sections.items()),
         sections="".join(
             f'<section id="{name}" aria-labelledby="{name}-title">'
