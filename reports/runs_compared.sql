@@ -1,6 +1,6 @@
--- What is compared of two runs beside the accuracy of cells: the numbers of the marts that have intervals. A number is
--- the sum of `part` over the sum of `whole`, a mean or, for shape bias, a ratio; a row is what it is taken over, an
--- image or an episode, whose `unit` is the same in both runs. A level is NaN, which equals itself, where there is none.
+-- What is compared of two runs beside the accuracy of cells. A number is the sum of `part` over the sum of `whole`, a
+-- mean or, of shape bias, a ratio; a row is what it is taken over, an image or an episode, whose `unit` is the same in
+-- both runs. A level is NaN, which equals itself, where there is none.
 SELECT
     'shape bias' AS measure, dataset, observer AS model, '' AS variant, 'nan'::DOUBLE AS level, hash(stimulus) AS unit,
     coalesce(answer = shape_class, false)::DOUBLE AS part,

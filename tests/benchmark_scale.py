@@ -1,8 +1,9 @@
 """How far it goes: planning thousands of strips, and a warehouse over a hundred million predictions.
 
-    python tests/benchmark_scale.py             # both, and docs/scale.svg
+    python tests/benchmark_scale.py             # all, and docs/scale.svg
     python tests/benchmark_scale.py planner     # made-up configs of 1,000, 5,000 and 20,000 strips
     python tests/benchmark_scale.py warehouse   # made-up predictions: 20 models, 150 cells, 50,000 images
+    python tests/benchmark_scale.py pages       # of these, the report; and two such runs compared
 
 Seconds are those of processors, which other programs on a machine lengthen least.
 """
@@ -10,6 +11,7 @@ Seconds are those of processors, which other programs on a machine lengthen leas
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -25,7 +27,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from conftest import COLUMNS, ROOT, SQL, Project
-from patchwork import tables, warehouse
+from patchwork import comparing, tables, theme, warehouse
+from patchwork.catalogue import catalogue
+from patchwork.report import comparison, page
 
 STRIPS = [1000, 5000, 20_000]
 PERTURBATIONS = ["corrupt", "random_drop", "feature_drop", "offset_drop", "offset_sweep", "shuffle_grid"]
@@ -108,13 +112,16 @@ def cell(random, level, seed, images, accuracy):
     return tables.predictions(level, seed, columns | {"tokens_cut": np.zeros(images)})
 
 
-def make_up(folder, images):
+def make_up(folder, images, worse=0):
     """The strips of MODELS, all of a model with the same decisions, and the index of their dataset: a list of
-    files, and a file. Bytes are written once a model, as strips that are linked to another name."""
+    files, and a file. Bytes are written once a model, as strips that are linked to another name.
+
+    worse: by how much the accuracy of every second model is lower.
+    """
     files = []
     for model in range(MODELS):
         random = np.random.default_rng(model)
-        cells = [cell(random, *where, images, 0.8 - 0.7 * where[0]) for where in CELLS]
+        cells = [cell(random, *where, images, 0.8 - 0.7 * where[0] - worse * (model % 2)) for where in CELLS]
         for variant in MADE_UP:
             file = folder / f"predictions/imagenet/m{model}/random_drop/{variant}.parquet"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +139,7 @@ def make_up(folder, images):
     told["label"] = pa.array([number % CLASSES for number in range(images)], pa.int16())
     told |= {"path": [f"{name}/{number}.JPEG" for number, name in enumerate(names)]}
     index = folder / "images/imagenet.parquet"
-    index.parent.mkdir()
+    index.parent.mkdir(parents=True)
     classes = {"classes": json.dumps(names[:CLASSES]), "categories": "{}"}
     table = pa.table(told | {"problem": pa.nulls(images, pa.string())})
     pq.write_table(table.replace_schema_metadata(classes), index)
@@ -175,6 +182,48 @@ def warehouses():
     return rows
 
 
+def write_page(folder):
+    """The report of made-up strips, with all figures that have something to show."""
+    path, figures = Path(folder, "warehouse.duckdb"), []
+    for name, entry in catalogue(ROOT / "reports/figures").items():
+        figure = runpy.run_path(ROOT / f"reports/figures/{name}.py")
+        rows = warehouse.query(path, figure["SQL"])
+        if len(rows):
+            file = Path(folder, f"{name}.json")
+            file.write_text(theme.specification(figure["chart"](rows), entry["doc"]))
+            figures.append((name, entry["doc"], file))
+    template = (ROOT / "reports/page.html").read_text()
+    Path(folder, "page.html").write_text(page.page(template, path, figures, [], [], [], {}, {}))
+
+
+def compare(folder):
+    """Compare the two runs in a folder, and write the page."""
+    paths = [Path(folder, run, "warehouse.duckdb") for run in ("before", "after")]
+    units = (ROOT / "reports/runs_compared.sql").read_text()
+    rows = comparing.compare(*paths, units, THREADS, MEMORY_MB)
+    figure = runpy.run_path(ROOT / "reports/runs_compared.py")
+    template = (ROOT / "reports/page.html").read_text()
+    text = comparison.write(template, rows, ["before", "after"], figure["__doc__"], figure["chart"])
+    Path(folder, "page.html").write_text(text)
+    print(comparison.told(rows))
+
+
+def pages():
+    """No rows of the figure."""
+    print("| page | predictions, millions | s | MB | page, MB |\n|---|---|---|---|---|")
+    with TemporaryDirectory() as name:
+        folder, images = Path(name), IMAGES[-1]
+        for run, worse in (("before", 0), ("after", 0.002)):
+            files, _ = make_up(folder / run, images, worse)
+            measured([sys.executable, __file__, "build", folder / run], folder)
+        millions = len(files) * len(CELLS) * images / 1e6
+        for what, times, where in (("write_page", 1, folder / "after"), ("compare", 2, folder)):
+            _, seconds, megabytes = measured([sys.executable, __file__, what, where], folder)
+            size = Path(where, "page.html").stat().st_size / 1e6
+            print(f"| {what} | {times * millions:,.0f} | {seconds:.0f} | {megabytes:.0f} | {size:.1f} |")
+    return []
+
+
 def draw(rows):
     """The figure of docs/scale.md."""
     panels = [
@@ -192,11 +241,12 @@ def draw(rows):
 
 
 def main():
-    if sys.argv[1:2] == ["build"]:
-        build(sys.argv[2])
+    jobs = {"build": build, "write_page": write_page, "compare": compare}
+    if sys.argv[1:2] and sys.argv[1] in jobs:
+        jobs[sys.argv[1]](sys.argv[2])
         return
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {time.strftime('%H:%M')}", flush=True)
-    parts = {"planner": planner, "warehouse": warehouses}
+    parts = {"planner": planner, "warehouse": warehouses, "pages": pages}
     rows = [parts[name]() for name in sys.argv[1:] or parts]
     print(f"load {os.getloadavg()[0]:.1f} at the end")
     if len(rows) == len(parts):

@@ -447,7 +447,7 @@ def test_a_page_without_sheets_and_files_left_out_has_no_empty_sections(path):
     assert gaps.skipped([]) == ""
 
 
-def test_two_runs_are_compared_by_all_numbers_that_have_intervals(path):
+def test_two_runs_are_compared_by_what_measures_find_too(path):
     units = (ROOT / "reports/runs_compared.sql").read_text()
     rows = comparing.compare(path, path, units, threads=1, memory_mb=500).to_pylist()
     assert {row["measure"] for row in rows} == {

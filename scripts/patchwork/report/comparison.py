@@ -122,7 +122,7 @@ def what_moved(both):
     ]
     return (
         f"<p>Of {markup.count(len(both), 'number')} that both runs have, {len(changed):,} differ at all. "
-        f"{beside:,} have a 95 % interval of the change without 0; by chance alone it would be up to "
+        f"{beside:,} have a 95 % interval of the change without 0; by chance alone it would be about "
         f"{share * len(changed):.1f}. {len(moved):,} moved, of which up to {share * len(moved):.1f} are "
         f"expected to be false.</p><p>{METHOD}</p>" + bool(moved) * markup.table("What moved", TITLES, cells)
     )
