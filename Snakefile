@@ -1,8 +1,9 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
 Read rules/ in the order included here: what there is and what is asked (holes, common, cluster, paths, sheets,
-labels, origins, folders, trainings, stylized, measured, transferred, costs, hours, planning, compared), then what is
-fetched, data, training, stylizing, evaluation, measures, transfer, report, and two runs compared.
+labels, origins, folders, trainings, stylized, measured, transferred, costs, hours, planning, recorded, cards,
+compared), then what is fetched, data, training, stylizing, evaluation, measures, transfer, report, and two runs
+compared.
 """
 
 from snakemake.utils import min_version
@@ -29,6 +30,8 @@ include: "rules/transferred.smk"
 include: "rules/costs.smk"
 include: "rules/hours.smk"
 include: "rules/planning.smk"
+include: "rules/recorded.smk"
+include: "rules/cards.smk"
 include: "rules/compared.smk"
 
 

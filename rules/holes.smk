@@ -4,6 +4,7 @@ After a run in which jobs have failed, `--config holes=named` leaves out what is
 """
 
 missing = {}  # what is asked for and not there: {file: the last line that its job has logged}
+absent = []  # of this, what studies ask for: dicts of dataset, model and what it is
 
 
 def last_line(rule, name):
@@ -34,6 +35,7 @@ def there(pattern, asked, rule):
         if run and not os.path.isfile(trained):
             missing[trained] = last_line("train_stage", run)
         missing[file] = last_line(rule, name_of(file, rule))
+        absent.append({**each, "kind": rule})
     return found
 
 

@@ -94,7 +94,7 @@ def report_origin():
     sources = [
         *marts,
         "reports/checks.sql",
-        *(f"reports/{name}.csv" for name in ("published", "superclasses", "claims")),
+        *(f"reports/{name}.csv" for name in ("published", "superclasses", "claims", "glossary")),
     ]
     tables = [Path(HERE, source).read_text() for source in sources]
     tables += [Path(path).read_bytes().hex() for paths in decision_files.values() for path in paths]

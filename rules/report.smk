@@ -11,6 +11,8 @@ rule build_warehouse:
         published=here("reports/published.csv"),
         superclasses=here("reports/superclasses.csv"),
         claims=here("reports/claims.csv"),
+        glossary=here("reports/glossary.csv"),
+        weights=[weights(model) for model in asked_models],
         marts=[here(path) for path in marts],
         checks=here("reports/checks.sql"),
     output:
@@ -31,13 +33,16 @@ rule build_warehouse:
         saliency=config.get("saliency"),
         asked=lambda w: [strip | {"cells": strip_cells(strip)} for strip in asked],
         reference=reference,
-        networks=[network_facts(name) for name in asked_models],
+        architectures=[architecture_facts(name) for name in asked_models],
         trainings=[training_facts(name) for name in asked_models if "run" in models[name]],
         stylized=stylized_facts(),
         measures=asked_measures + learnt,  # in the order of the inputs
         columns={name: measure["columns"] for name, measure in measures.items()},
         decisions=decision_files,
         published_as=published_as,
+        models=[model_card(name) for name in asked_models],
+        jobs=lambda w: recorded_jobs(),
+        absent=absent,
     script:
         "../scripts/build_warehouse.py"
 

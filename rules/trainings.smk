@@ -66,7 +66,7 @@ def built(model):
     return digest([model["timm"].split(".")[0], model.get("options", {}), model.get("size")])
 
 
-def network_facts(name):
+def architecture_facts(name):
     """What tells which networks differ in one thing alone."""
     model = models[name]
     options, told = model.get("options", {}), re.search(r"patch(\d+)", model["timm"])

@@ -156,7 +156,8 @@ def build(folder):
     ]
     given = {"predictions": files, "indexes": [Path(folder, "images/imagenet.parquet")]}
     given |= {"foregrounds": [], "trainings": []}
-    given |= {name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses", "claims")}
+    lists = ("published", "superclasses", "claims", "glossary")
+    given |= {name: ROOT / f"reports/{name}.csv" for name in lists}
     told = {"asked": strips, "reference": "m0", "columns": COLUMNS}
     warehouse.build(Path(folder, "warehouse.duckdb"), given, told, *SQL, THREADS, MEMORY_MB)
 

@@ -134,7 +134,8 @@ def test_batches_end_near_the_wanted_time():
 
 def test_a_job_that_computed_nothing_keeps_what_an_earlier_one_measured(tmp_path):
     path = tmp_path / "set/small/clean/plain.json"
-    strip = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32, passes=20, seconds=2.0)
+    told = {"passes": 20, "seconds": 2.0, "model": SimpleNamespace(size=(32, 32), grid=(4, 4))}
+    strip = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32, **told)
     costs.note(path, strip, MODELS["small"], 1, origin="old", cells=[[0, 0]])
     strip.passes, strip.seconds = 0, 0.0
     costs.note(path, strip, MODELS["small"], 1, origin="new", cells=[[0, 0], [1, 0]])
@@ -142,6 +143,7 @@ def test_a_job_that_computed_nothing_keeps_what_an_earlier_one_measured(tmp_path
     assert names == ("set", "small", "clean", "plain")
     assert (told["passes"], told["seconds"], told["dtype"]) == (20, 2.0, "float32")
     assert (told["origin"], told["cells"]) == ("new", [[0, 0], [1, 0]])
+    assert (told["input_pixels"], told["grid"]) == ([32, 32], [4, 4])
 
 
 # ---- planned by Snakemake ----

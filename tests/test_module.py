@@ -72,5 +72,8 @@ def test_all_of_it_can_be_asked_for_in_another_place(outer, finished):
         duckdb.connect(finished.path("results/warehouse.duckdb"), read_only=True) as first,
     ):
         assert moved.sql(query).fetchall() == first.sql(query).fetchall() != []
-        [(files,)] = moved.sql("SELECT files FROM sources WHERE name = 'attention'").fetchall()
-    assert all(file.startswith("patchwork_results/") for file in files)
+        [(view,)] = moved.sql("SELECT sql FROM duckdb_views() WHERE view_name = 'attention'").fetchall()
+        parameters = "SELECT model, parameters FROM networks ORDER BY ALL"
+        assert moved.sql(parameters).fetchall() == first.sql(parameters).fetchall() != []
+    files = re.findall(r"'([^']+\.parquet)'", view)
+    assert files and all(file.startswith("patchwork_results/") for file in files)

@@ -225,7 +225,8 @@ def study(tmp_path_factory):
             | {"family": family, "model_family": "vit", "cells": [list(cell) for cell in cells]}
         )
     given = {"predictions": files, "indexes": [index], "foregrounds": [], "trainings": []}
-    given |= {name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses", "claims")}
+    lists = ("published", "superclasses", "claims", "glossary")
+    given |= {name: ROOT / f"reports/{name}.csv" for name in lists}
     told = {"asked": asked, "reference": "vit", "columns": COLUMNS}
     warehouse.build(folder / "w.duckdb", given, told, *SQL, threads=1, memory_mb=500)
     return folder

@@ -115,7 +115,7 @@ class Study:
             "indexes": [*indexes],
             "foregrounds": foregrounds,
         }
-        given |= {name: ROOT / f"reports/{name}.csv" for name in ("superclasses", "claims")}
+        given |= {name: ROOT / f"reports/{name}.csv" for name in ("superclasses", "claims", "glossary")}
         given |= {"published": published}
         given |= {"trainings": epochs}
         told = {"asked": [strip for study in studies for strip in study.asked], "reference": self.reference}

@@ -1,12 +1,6 @@
--- The parquet files stay the only copy of predictions and indexes: two views read the lists of files in the
--- variables of their names (no glob, so no stale file joins in). The rest are tables, and what figures read.
--- Given: asked (dataset, model, perturbation, variant, family, model_family, level, seed, clean), a row for
--- each cell that the config asks for; clean is true for the first level of a strip, which changes nothing.
--- And outputs (dataset, outputs, names), the classes that a model of it tells apart; categories (dataset, label,
--- class_name, members), of which classes of a model they are made, where they are; other_decisions, of people and
--- networks of others; stylized (dataset, content, stylizer), which datasets were made of which; models_trained, of
--- models that were trained here, and epochs, how their runs went; measures, what was asked of models beside predictions, and
--- a view of the name of each; and the variable `reference`, the model that the others are compared with.
+-- The parquet files stay the only copy of predictions, indexes and what measures found: views read them. The rest are
+-- tables, and what figures read. Given are predictions and images, a view of the name of each measure, the tables that
+-- reports/glossary.csv explains first, and the variable `reference`, the model that the others are compared with.
 
 -- Of which of the datasets each model that was trained here has learnt, and whether these were stylized.
 CREATE TABLE trainings AS
@@ -14,22 +8,6 @@ SELECT t.*, dataset IS NOT NULL AS stylized, content, stylizer
 FROM models_trained AS t
 LEFT JOIN stylized ON dataset = data
 ORDER BY model;
-
--- (Where there are no files, there is a view without rows already.)
-CREATE VIEW IF NOT EXISTS predictions AS
-SELECT
-    split_part(filename, '/', -4) AS dataset,
-    split_part(filename, '/', -3) AS model,
-    split_part(filename, '/', -2) AS perturbation,
-    regexp_extract(filename, '([^/]+)\.parquet$', 1) AS variant,
-    * EXCLUDE (filename)
-FROM read_parquet(getvariable('predictions'), filename = true);
-
-CREATE VIEW IF NOT EXISTS images AS
-SELECT regexp_extract(filename, '([^/]+)\.parquet$', 1) AS dataset, * EXCLUDE (filename)
-FROM read_parquet(getvariable('indexes'), filename = true, union_by_name = true)
--- Few datasets tell what the texture of an image stands for; the column is there for all.
-UNION ALL BY NAME SELECT NULL::VARCHAR AS texture_class WHERE false;
 
 -- 95 % Wilson interval of a share p of n images.
 CREATE MACRO wilson(p, n, side) AS (

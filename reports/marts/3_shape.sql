@@ -252,6 +252,7 @@ JOIN (SELECT dataset, 1 / count(*) AS chance FROM cue_classes GROUP BY dataset) 
 WHERE kind = 'model'
 ORDER BY ALL;
 
+-- The same over all classes, with what the models have learnt from.
 CREATE TABLE shape_bias AS
 SELECT
     s.* EXCLUDE (class_name), class_mean, class_mean_low, class_mean_high, classes_decided, classes,

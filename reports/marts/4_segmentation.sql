@@ -53,6 +53,7 @@ SELECT step, way, dataset, model, token, image, avg(jaccard) AS jaccard, avg(ran
 FROM segmentation_objects
 GROUP BY ALL;
 
+-- How well each token of each model agrees with true masks, by the ways of counting: means over images.
 CREATE TABLE segmentation_scores AS
 SELECT
     step, way, dataset, model, place, token,

@@ -7,6 +7,7 @@ CREATE MACRO readout_in_words(blocks, block, patch) AS
     END
     || CASE patch WHEN 'none' THEN '' WHEN 'last' THEN ' + last patch mean' ELSE ' + patch means' END;
 
+-- How good each readout is on test images, with Wilson intervals. `dataset` is the name of a transfer.
 CREATE TABLE transfer_scores AS
 SELECT
     dataset, model, place, protocol, blocks, block, patch,

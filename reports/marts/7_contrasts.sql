@@ -34,7 +34,7 @@ SELECT
     coalesce(stylized, false) AS stylized
 FROM families
 LEFT JOIN trainings USING (model)
-LEFT JOIN networks USING (model);
+LEFT JOIN architectures USING (model);
 
 CREATE MACRO same_data(data, other) AS coalesce(data, other, '') = coalesce(other, data, '');
 
@@ -62,7 +62,7 @@ WITH
     as_given AS (
         SELECT s.model AS stylized_model, n.model AS natural_model
         FROM stylized_trainings AS s
-        JOIN networks AS n USING (architecture)
+        JOIN architectures AS n USING (architecture)
         ANTI JOIN trainings AS t ON t.model = n.model
         ANTI JOIN trained_here AS h ON h.stylized_model = s.model
         WHERE NOT untrained

@@ -65,6 +65,7 @@ def note(path, strip, model, threads, **told):
         "passes": strip.passes,
         "seconds": strip.seconds,
     }
+    told |= {"input_pixels": strip.model.size, "grid": strip.model.grid}
     earlier = json.loads(path.read_text()) if path.exists() else {}
     with files.whole(path) as temporary:
         temporary.write_text(json.dumps(earlier | told | (measured if strip.passes else {})))

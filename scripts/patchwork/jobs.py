@@ -1,6 +1,7 @@
 """What every job does first: find its log, keep to its threads and GPUs, end when its Snakemake ends, or at
 once if its work is already done."""
 
+import atexit
 import ctypes
 import logging
 import os
@@ -58,6 +59,7 @@ def start(snakemake, can_reuse=True):
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     job = " ".join([snakemake.rule, *snakemake.wildcards])
     sys.excepthook = lambda kind, error, trace: report(job, log, kind, error, trace)
+    atexit.register(tell_device)
     threading.Thread(target=end_with_snakemake, args=[snakemake_process()], daemon=True).start()
     other = snakemake.config.get("reuse")
     if other and can_reuse and reuse.take(other, snakemake.output, snakemake.params):
@@ -81,8 +83,15 @@ def start_processes(snakemake):
         os.execv(sys.executable, [sys.executable, *torchrun, sys.argv[0]])
 
 
+def tell_device():
+    """Say in the log what a job that has used torch has computed on: the report tells what that took."""
+    if torch := sys.modules.get("torch"):
+        logging.info("computed on %s", "cuda" if torch.cuda.is_initialized() else "cpu")
+
+
 def report(job, log, kind, error, trace):
     """Put the reason on the terminal in one line, and the whole story into the log."""
+    atexit.unregister(tell_device)  # the reason is to be the last line of the log
     sys.__excepthook__(kind, error, trace)
     reason = " ".join(str(error).split()) or kind.__name__
     if isinstance(error, ModuleNotFoundError):

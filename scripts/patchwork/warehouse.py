@@ -4,13 +4,24 @@ import json
 import os
 import re
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from patchwork import bootstrap, files, metrics, observers, significance, tables
+from patchwork import (
+    bootstrap,
+    documentation,
+    files,
+    metrics,
+    networks,
+    observers,
+    recorded,
+    significance,
+    tables,
+)
 
 STRIP = ["dataset", "model", "perturbation", "variant"]
 ASKED = pa.schema(
@@ -41,6 +52,13 @@ MEASURES = pa.schema(
         ("reason", pa.string()),  # why it does not apply to the model; null where it does
     ]
 )
+# What is asked for and not there, if a run is told with holes.
+ABSENT = pa.schema(
+    [
+        *((name, pa.string()) for name in ("kind", *STRIP, "measure", "transfer", "few_shot")),
+        ("model_family", pa.string()),
+    ]
+)
 OUTPUTS = pa.schema([("dataset", pa.string()), ("outputs", pa.int32()), ("names", pa.list_(pa.string()))])
 CATEGORIES = pa.schema(
     [
@@ -63,7 +81,7 @@ TRAININGS = pa.schema(
         ("teacher", pa.string()),  # a model
     ]
 )
-NETWORKS = pa.schema(
+ARCHITECTURES = pa.schema(
     [
         *((name, pa.string()) for name in ("model", "timm", "architecture")),  # timm: without its tag
         ("patch_pixels", pa.int32()),  # along a side of a patch of a ViT, where it is known
@@ -73,21 +91,26 @@ NETWORKS = pa.schema(
 )
 EPOCHS = pa.schema([("run", pa.string()), *metrics.EPOCHS])
 SQL_TYPES = {"int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT", "string": "VARCHAR"}
-SQL_TYPES |= {"float": "FLOAT", "float32": "FLOAT", "bool": "BOOLEAN", "list<item: bool>": "BOOLEAN[]"}
+SQL_TYPES |= {
+    "float": "FLOAT",
+    "float32": "FLOAT",
+    "halffloat": "FLOAT",
+    "bool": "BOOLEAN",
+    "list<item: bool>": "BOOLEAN[]",
+}
 # What is learnt from frozen features; `dataset` is the name of its entry.
 LEARNT = {
     name: {field.name: str(field.type) for field in schema}
     for name, schema in [("probe", tables.PROBES), ("few_shot", tables.FEW_SHOTS)]
 }
-# The columns of views where there are no files, as in a study of nothing but measures that read masks.
-NOTHING = {
-    "predictions": [*STRIP, *tables.PREDICTIONS.names],
-    "images": ["dataset", "image", "label", "class_name", "path", "problem", "texture_class"],
-}
+# Columns of every index; few datasets tell what the texture of an image stands for.
+INDEX = {"image": "int32", "label": "int16", "class_name": "string", "path": "string", "problem": "string"}
+TEXTURE = {"texture_class": "string"}
+PREDICTIONS = {field.name: str(field.type) for field in tables.PREDICTIONS}
 # What every parquet file of a kind must have; those of measures say themselves what they have.
 NEEDED = {
-    "predictions": tables.PREDICTIONS.names,
-    "indexes": ["image", "label", "class_name", "path", "problem"],
+    "predictions": [*PREDICTIONS],
+    "indexes": [*INDEX],
     "foregrounds": [name for name in FOREGROUND.names if name not in ("dataset", "model")],
     "trainings": metrics.EPOCHS.names,
 }
@@ -96,7 +119,6 @@ MADE_BY = {  # the rules, as they are asked for by name
     **{"foregrounds": "score_foreground", "trainings": "export_weights"},
     **{name: name for name in LEARNT},
 }
-TEXTS = {*STRIP, "class_name", "path", "problem", "texture_class"}
 SAME_LEVEL = " AND ".join(f"refused.{name} = asked.{name}" for name in [*STRIP, "level"])
 SHOWN_ROWS = 3
 HEADER_BYTES = 3 * 4096  # of a DuckDB file, before its blocks
@@ -111,16 +133,17 @@ def build(path, given, told, marts, checks, threads, memory_mb):
     .../dataset/model/perturbation/variant.parquet and .../dataset.parquet. foregrounds: parquet files of
     foreground.SCORES, .../dataset/model.parquet. trainings: of metrics.EPOCHS, .../run.parquet. published: a
     CSV of published numbers; superclasses: one of classes of ImageNet (wnid, superclass); claims: one of
-    claims of the paper.
+    claims of the paper; glossary: one of what relations and columns are (see documentation.comment).
 
     told: what the config says. asked: strips, dicts with the names of ASKED and `cells` [(level, seed)],
     clean level first. reference: the model that others are compared with. And, where there are some: saliency
-    {model, head, grid}; networks, dicts of NETWORKS; trainings, of models that were trained here, of
-    TRAININGS; stylized, of STYLIZED; published_as, of PUBLISHED_AS (kind: model or dataset); measures, dicts
-    of dataset, model, measure, model_family and `file`, the parquet file of what it found; columns, of all
+    {model, head, grid}; architectures, dicts of ARCHITECTURES; trainings, of models that were trained here,
+    of TRAININGS; stylized, of STYLIZED; published_as, of PUBLISHED_AS (kind: model or dataset); measures,
+    dicts of dataset, model, measure, model_family and `file`, the parquet file of what it found; columns, of all
     measures that there are, {measure: {column: type}}: each becomes a view of that name, beside dataset and
     model; decisions, CSV files of observers.decisions by dataset, {name: [path]}. probe and few_shot are told
-    as measures, with the name of their entry for a dataset.
+    as measures, with the name of their entry for a dataset. models: see networks.networks. jobs: see
+    recorded.jobs. absent: what is asked for and not there, dicts of ABSENT.
 
     marts: SQL texts in their order; checks: one. Raises ValueError with the comment of the first check that
     finds something, and before all else if a file is damaged or lacks columns.
@@ -134,6 +157,7 @@ def build(path, given, told, marts, checks, threads, memory_mb):
     }
     measured = {path: footer for name in columns for path, footer in footers[name].items()}
     facts = {Path(path).stem: index_facts(footer) for path, footer in footers["indexes"].items()}
+    computed_with = computations(footers["predictions"])
     known = {
         "asked": asked_cells(told["asked"]),
         "refused": refused_levels(footers["predictions"]),
@@ -142,7 +166,7 @@ def build(path, given, told, marts, checks, threads, memory_mb):
         "stylized": pa.Table.from_pylist(told.get("stylized", []), STYLIZED),
         "published_as": pa.Table.from_pylist(told.get("published_as", []), PUBLISHED_AS),
         "models_trained": pa.Table.from_pylist(told.get("trainings", []), TRAININGS),
-        "networks": pa.Table.from_pylist(told.get("networks", []), NETWORKS),
+        "architectures": pa.Table.from_pylist(told.get("architectures", []), ARCHITECTURES),
         "saliency": pa.Table.from_pylist(
             [{k: str(v) for k, v in saliency.items()}] if saliency else [], SALIENCY
         ),
@@ -150,14 +174,10 @@ def build(path, given, told, marts, checks, threads, memory_mb):
         "outputs": outputs(facts),
         "categories": categories(facts),
         "other_decisions": other_decisions(told.get("decisions", {}), facts),
-        "computations": pa.table(
-            {"computed_with": pa.array(computations(footers["predictions"]), pa.string())}
-        ),
-    }
-    sources = {
-        **found,
-        **{name: [*map(str, given[name])] for name in ("predictions", "indexes")},
-        **{name: [str(given[name])] for name in ("published", "superclasses", "claims")},
+        "computations": pa.table({"computed_with": pa.array(sorted({*computed_with.values()}), pa.string())}),
+        "jobs": recorded.jobs(told.get("jobs", []), computed_with),
+        "networks": networks.networks(told.get("models", []), told.get("jobs", [])),
+        "absent": pa.Table.from_pylist(told.get("absent", []), ABSENT),
     }
     with duckdb.connect(path) as db:
         # Some memory is used beside DuckDB's own: Arrow tables, the reading of parquet footers.
@@ -166,20 +186,20 @@ def build(path, given, told, marts, checks, threads, memory_mb):
             db.register("rows_told", rows)
             db.execute(f"CREATE TABLE {name} AS FROM rows_told")
         db.execute("DELETE FROM asked WHERE EXISTS (FROM refused WHERE " + SAME_LEVEL + ")")
-        db.execute("CREATE TABLE sources (name VARCHAR, files VARCHAR[])")
-        db.executemany("INSERT INTO sources VALUES (?, ?)", [*sources.items()])
-        name_sources(db)
+        db.execute("CREATE TABLE built_in AS SELECT ? AS folder", [str(Path(path).parent)])
+        for name in ("published", "superclasses", "claims"):
+            db.execute(f"SET VARIABLE {name} = ?", [str(given[name])])
         db.execute("SET VARIABLE reference = ?", [told["reference"]])
         bootstrap.register(db)
         significance.register(db)
         for name, kinds in columns.items():
-            db.execute(measure_view(name, kinds, bool(sources[name])))
-        for name, kind in [("predictions", "predictions"), ("images", "indexes")]:
-            if not given[kind]:
-                types = {column: "VARCHAR" if column in TEXTS else "FLOAT" for column in NOTHING[name]}
-                db.execute(empty_view(name, types))
-        for text in marts:
-            db.execute(text)
+            db.execute(files_view(name, ["dataset", "model", None], found[name], kinds))
+        db.execute(files_view("predictions", STRIP, given["predictions"], PREDICTIONS))
+        db.execute(files_view("images", ["dataset"], given["indexes"], INDEX | TEXTURE, union=True))
+        for meaning, query in chain.from_iterable(map(statements, marts)):
+            db.execute(query)
+            documentation.comment_on_created(db, query, meaning)
+        documentation.comment(db, given["glossary"])
         for meaning, query in statements(checks):
             check(db, meaning, query)
         db.execute("CHECKPOINT")  # closing does so, too, but keeps silent about a full disk
@@ -235,23 +255,31 @@ def asked_measures(measures, footers):
     return pa.Table.from_pylist(rows, MEASURES)
 
 
-def measure_view(name, columns, is_measured):
-    """SQL of the view `name` of all that a measure found, .../dataset/model/name.parquet; without rows where
-    it was not asked for."""
-    if not is_measured:
-        types = {column: SQL_TYPES[kind] for column, kind in columns.items()}
-        return empty_view(name, {"dataset": "VARCHAR", "model": "VARCHAR"} | types)
-    return (
-        f"CREATE VIEW {name} AS SELECT split_part(filename, '/', -3) AS dataset, "
-        f"split_part(filename, '/', -2) AS model, * EXCLUDE (filename) "
-        f"FROM read_parquet(getvariable('{name}'), filename = true)"
+def files_view(name, parts, paths, types, union=False):
+    """SQL of the view `name` of parquet files: what their paths tell, then what is in them.
+
+    parts: what the last parts of a path are, names of columns; None for one that is no column. paths: of
+    the files, from the folder in which the warehouse is read. They stand in the view itself, so that whoever
+    opens the warehouse there finds them, and no stale file joins in. types: {column: Arrow type} of a view
+    without files, which has no rows. union: whether files may lack some of these columns.
+    """
+    columns = {part: "string" for part in parts if part} | types
+    empty = ", ".join(f"NULL::{SQL_TYPES[kind]} AS {column}" for column, kind in columns.items())
+    if not paths:
+        return f"CREATE VIEW {name} AS SELECT {empty} WHERE false"
+    listed = ", ".join(map(documentation.literal, paths))
+    without_ending = f"left(filename, -{len('.parquet')})"
+    told = "".join(
+        f"split_part({without_ending}, '/', {place - len(parts)}) AS {part}, "
+        for place, part in enumerate(parts)
+        if part
     )
-
-
-def empty_view(name, types):
-    """SQL of a view without rows. types: {column: SQL type}."""
-    columns = ", ".join(f"NULL::{kind} AS {column}" for column, kind in types.items())
-    return f"CREATE VIEW {name} AS SELECT {columns} WHERE false"
+    return (
+        f"CREATE VIEW {name} AS SELECT {told}* EXCLUDE (filename) "
+        f"FROM read_parquet([{listed}], filename = true, union_by_name = {union})"
+        + f" UNION ALL BY NAME SELECT {empty} WHERE false"
+        * union
+    )
 
 
 def foreground_scores(paths):
@@ -318,23 +346,28 @@ def other_decisions(paths, facts):
 
 
 def computations(footers):
-    """With what the predictions were computed, each way once."""
-    told = (footer.get(b"computed_with", b"unknown software") for footer in footers.values())
-    return sorted({each.decode() for each in told})
+    """With what the predictions were computed: {(dataset, model, perturbation, variant): words}.
 
-
-def name_sources(db, path=None):
-    """Tell the views their files: a view keeps the name of a variable, and a connection its value.
-
-    path: of a finished warehouse, beside which they are; without it they are where the build was told.
+    footers: of strips.
     """
-    for name, paths in db.execute("SELECT name, files FROM sources").fetchall():
-        db.execute(f"SET VARIABLE {name} = ?", [[beside(file, path) for file in paths] if path else paths])
+    unknown = b"unknown software"
+    return {
+        (*Path(path).parts[-4:-1], Path(path).stem): footer.get(b"computed_with", unknown).decode()
+        for path, footer in footers.items()
+    }
 
 
-def beside(file, path):
-    """Where a file is that was made in the folder of a warehouse: still in it, whatever it is called now."""
-    return file if os.path.isabs(file) else str(Path(path).parent.joinpath(*Path(file).parts[1:]))
+def relocate(db, path):
+    """Let views find their files in the folder of the warehouse, whatever that is called now, and from
+    wherever it is read."""
+    [(before,)] = db.execute("SELECT folder FROM built_in").fetchall()
+    folder = str(Path(path).parent)
+    if folder == before:
+        return
+    told = "SELECT sql FROM duckdb_views() WHERE NOT internal AND contains(sql, 'read_parquet')"
+    for (sql,) in db.execute(told).fetchall():
+        here, there = (documentation.literal(f"{each}/").removesuffix("'") for each in (before, folder))
+        db.execute(sql.replace("CREATE VIEW", "CREATE TEMP VIEW", 1).replace(here, there))
 
 
 def statements(text):
@@ -371,7 +404,7 @@ def reading(path):
         with opened as db:
             with files.reading(path):
                 check_size(db, path)
-            name_sources(db, path)
+            relocate(db, path)
             yield db
     except (duckdb.CatalogException, duckdb.BinderException) as error:
         reason = str(error).partition("\n")[0]

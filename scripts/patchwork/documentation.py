@@ -1,0 +1,40 @@
+"""What the warehouse tells of itself: comments on its relations and columns, for whoever opens it."""
+
+import csv
+import re
+
+CREATED = re.compile(r"CREATE (TABLE|VIEW) (\w+)")
+
+
+def literal(text):
+    """A text as SQL has it."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+def comment_on_created(db, query, meaning):
+    """Comment on the relation that a statement has created, if it has, with the comment above it."""
+    if created := CREATED.match(query):
+        db.execute(f"COMMENT ON {created[1]} {created[2]} IS {literal(meaning)}")
+
+
+def comment(db, glossary):
+    """Comment on what a glossary explains: a CSV (relation, column, meaning).
+
+    Without a column it is the relation that is explained; without a relation, columns of that name in all
+    relations which the glossary does not name.
+    """
+    with open(glossary, encoding="utf-8", newline="") as opened:
+        meanings = {(row["relation"], row["column"]): row["meaning"] for row in csv.DictReader(opened)}
+    found = db.execute(
+        "SELECT table_name, if(sql LIKE 'CREATE VIEW%', 'VIEW', 'TABLE'), list(column_name) "
+        "FROM duckdb_columns() JOIN ("
+        "SELECT table_name, sql FROM duckdb_tables() WHERE NOT temporary "
+        "UNION ALL SELECT view_name, sql FROM duckdb_views() WHERE NOT internal"
+        ") USING (table_name) GROUP BY ALL"
+    )
+    for relation, kind, columns in found.fetchall():
+        if (relation, "") in meanings:
+            db.execute(f"COMMENT ON {kind} {relation} IS {literal(meanings[relation, ''])}")
+        for column in columns:
+            if meaning := meanings.get((relation, column), meanings.get(("", column))):
+                db.execute(f'COMMENT ON COLUMN {relation}."{column}" IS {literal(meaning)}')
