@@ -38,6 +38,9 @@ def test_a_report_with_holes_is_made_of_what_is_there_and_names_the_rest(unfinis
     assert reason == "RuntimeError: <the disk> is full"
     assert rows["results/measures/shapes/cnn/attention.parquet"]
     assert STRIP not in rows and "random_drop" in text
+    [section] = re.findall(r'<section id="coverage".*?</section>', text, re.S)
+    assert section.count("<td>missing</td>") == 20  # all of these but the training
+    assert section.count("<td>5 of 5</td>") == 1
     assert unfinished.plan(*HOLES) == {}
     assert unfinished.plan()["predict"] == 6
 

@@ -136,14 +136,15 @@ def build(path, given, told, marts, checks, threads, memory_mb):
     claims of the paper; glossary: one of what relations and columns are (see documentation.comment).
 
     told: what the config says. asked: strips, dicts with the names of ASKED and `cells` [(level, seed)],
-    clean level first. reference: the model that others are compared with. And, where there are some: saliency
-    {model, head, grid}; architectures, dicts of ARCHITECTURES; trainings, of models that were trained here,
-    of TRAININGS; stylized, of STYLIZED; published_as, of PUBLISHED_AS (kind: model or dataset); measures,
-    dicts of dataset, model, measure, model_family and `file`, the parquet file of what it found; columns, of all
-    measures that there are, {measure: {column: type}}: each becomes a view of that name, beside dataset and
-    model; decisions, CSV files of observers.decisions by dataset, {name: [path]}. probe and few_shot are told
-    as measures, with the name of their entry for a dataset. models: see networks.networks. jobs: see
-    recorded.jobs. absent: what is asked for and not there, dicts of ABSENT.
+    clean level first. reference: the model that others are compared with. And, where there are some:
+    saliency {model, head, grid}; architectures, dicts of ARCHITECTURES; trainings, of models that were
+    trained here, of TRAININGS; stylized, of STYLIZED; published_as, of PUBLISHED_AS (kind: model or
+    dataset); measures, dicts of dataset, model, measure, model_family and `file`, the parquet file of
+    what it found; columns, of all measures that there are, {measure: {column: type}}: each becomes a view
+    of that name, beside dataset and model; decisions, CSV files of observers.decisions by dataset, {name:
+    [path]}. probe and few_shot are told as measures, with the name of their entry for a dataset. models:
+    see networks.networks. jobs: see recorded.jobs. absent: what is asked for and not there, dicts of
+    ABSENT.
 
     marts: SQL texts in their order; checks: one. Raises ValueError with the comment of the first check that
     finds something, and before all else if a file is damaged or lacks columns.

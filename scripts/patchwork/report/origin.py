@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from patchwork.report import markup
+from patchwork.report import expenses, markup
 
 PACKAGES = [
     *("snakemake", "torch", "torchvision", "timm", "numpy", "pillow", "pyarrow"),
@@ -31,13 +31,38 @@ def summary(tables, seeds):
     return escape(f"{markup.count(len(names), 'model')} on {', '.join(seen.values())}{listed}.")
 
 
-def origin(computations):
-    """With what the predictions were computed; when and with what the page was made."""
-    several = " Not all with the same software or on the same device." * (len(computations) > 1)
-    told = f"Predictions computed with {'; '.join(computations)}.{several} " * bool(computations)
-    made = f"Page made on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC"
-    commit = git_commit()
-    return escape(f"{told}{made}{f', commit {commit}' if commit else ''}, with {', '.join(versions())}.")
+def origin(tables):
+    """What was run, with what, and when, as a list of facts.
+
+    tables: rows of the warehouse by name.
+    """
+    computations = [row["computed_with"] for row in tables["computations"]]
+    several = " (not all with the same software or on the same device)" * (len(computations) > 1)
+    [took] = [row for row in tables["cost_totals"] if row["per"] == "all" and row["recorded"]] or [None]
+    measured = sorted({row["measure"].replace("_", " ") for row in tables["measures"]})
+    names = {row["model"] for kind in ("models", "measures") for row in tables[kind]}
+    known = {
+        "models": ", ".join(sorted(names)),
+        "measures": ", ".join(measured),
+        "computed with": f"{'; '.join(computations)}{several}" * bool(computations),
+        "took": took and expenses.in_words(took),
+    }
+    return listed(known | made(), '<dt>config</dt><dd><a href="#settings">as it was used</a></dd>')
+
+
+def made():
+    """When and with what a page is made: {name: words}."""
+    return {
+        "page made": f"{datetime.now(UTC):%Y-%m-%d at %H:%M} UTC",
+        "commit": git_commit(),
+        "made with": ", ".join(versions()),
+    }
+
+
+def listed(known, more=""):
+    """A list of facts. known: {name: words}, those without words left out. more: HTML of others."""
+    facts = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in known.items() if value)
+    return f'<dl class="origin">{facts}{more}</dl>'
 
 
 def versions():

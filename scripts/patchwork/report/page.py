@@ -6,7 +6,19 @@ from string import Template
 import vl_convert
 
 from patchwork import warehouse
-from patchwork.report import charts, claims, gaps, markup, models, origin, paper, pictures
+from patchwork.report import (
+    cards,
+    charts,
+    claims,
+    coverage,
+    expenses,
+    gaps,
+    markup,
+    models,
+    origin,
+    paper,
+    pictures,
+)
 
 
 def page(template, path, figures, sheets, examples, stylized, lost, settings):
@@ -23,16 +35,19 @@ def page(template, path, figures, sheets, examples, stylized, lost, settings):
             name: db.sql(f"FROM {name}").to_arrow_table().to_pylist()
             for name in (
                 *("datasets", "models", "claims", "claim_comparisons", "tradeoff", "skipped", "refused"),
-                *("measures", "computations", "beside_paper"),
+                *("measures", "computations", "beside_paper", "coverage", "costs", "cost_totals"),
+                *("networks", "trainings", "epochs", "headlines", "sparklines"),
             )
         }
         seeds = [row[0] for row in db.sql("SELECT DISTINCT seed FROM asked ORDER BY seed").fetchall()]
     drawn = [(name, caption, charts.read_json(spec)) for name, caption, spec in figures]
     drawn_names = {name for name, _, _ in drawn}
+    told_by = ("networks", "trainings", "epochs", "headlines", "sparklines")
+    described = cards.cards(*(tables[name] for name in told_by))
     sections = {
         "missing": ("Missing", gaps.missing(lost)),
         "claims": ("Claims", claims.claims(tables["claims"], tables["claim_comparisons"], drawn_names)),
-        "models": ("Models", models.untouched(tables["models"])),
+        "models": ("Models", models.untouched(tables["models"]) + described),
         "tradeoff": ("Trade-off", models.tradeoff(tables["tradeoff"])),
         "beside": ("Beside the paper", paper.beside(tables["beside_paper"])),
         "figures": (
@@ -44,6 +59,8 @@ def page(template, path, figures, sheets, examples, stylized, lost, settings):
         "sheets": ("What the models saw", "".join(pictures.sheet(*each) for each in sheets)),
         "examples": ("Inside the models", "".join(pictures.example(*each) for each in examples)),
         "stylized": ("Stylized images", "".join(pictures.stylization(*each) for each in stylized)),
+        "coverage": ("Coverage", coverage.coverage(tables["coverage"])),
+        "cost": ("Cost", expenses.expenses(tables["cost_totals"], tables["costs"])),
         "refused": ("Not applicable", gaps.refused(tables["refused"], tables["measures"])),
         "skipped": ("Files left out", gaps.skipped(tables["skipped"])),
         "settings": ("Settings", origin.configuration(settings)),
@@ -55,7 +72,7 @@ def page(template, path, figures, sheets, examples, stylized, lost, settings):
         title="Patchwork: what vision models see",
         lead="What vision models see when images are taken apart, spoilt or attacked",
         summary=origin.summary(tables, seeds),
-        origin=origin.origin([row["computed_with"] for row in tables["computations"]]),
+        origin=origin.origin(tables),
     )
 
 
