@@ -39,7 +39,7 @@ def card(network, training, last, numbers, curves):
     rows = [
         [row["headline"], row["dataset"], share(row), interval(row), f"{row['counted']:,}"] for row in numbers
     ]
-    titles = ["", "on", "#value", "#95 % interval", "#images or episodes"]
+    titles = ["measured", "on", "#value", "#95 % interval", "#images or episodes"]
     return (
         f'<details class="card"><summary>{escape(network["model"])}: {escape(network["timm"])}, '
         f"{network['parameters']:,} parameters</summary><dl>{facts}</dl>"
