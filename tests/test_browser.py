@@ -30,24 +30,27 @@ def test_the_report_can_be_read(chromium, report, tmp_path, screen):
     assert len(picture.getcolors()) > 50
 
 
-def test_tables_are_sorted_and_their_rows_chosen(chromium, report):
+def test_claims_are_sorted_and_chosen(chromium, report):
     with opened(chromium, report) as page:
-        table = page.locator("#findings table")
-        rows, first = table.locator("tbody tr:visible"), table.locator("thead button").first
+        table = page.locator("table.claims")
+        rows, titles = table.locator("tbody tr:visible"), table.locator("thead th")
 
-        def column():
-            return rows.locator("td:nth-child(1)").all_inner_texts()
+        def column(place):
+            return rows.locator(f"td:nth-child({place})").all_inner_texts()
 
-        everything = column()
-        first.click()
-        assert column() == sorted(everything, key=str.lower)
-        assert table.locator("th").first.get_attribute("aria-sort") == "ascending"
-        first.click()
-        assert column() == sorted(everything, key=str.lower, reverse=True)
-        page.locator("#findings input[type=search]").fill("SHAPE")
+        every = column(2)
+        assert len(every) > 20
+        for order in ("ascending", "descending"):
+            titles.nth(1).locator("button").click()
+            assert titles.nth(1).get_attribute("aria-sort") == order
+            assert column(2) == sorted(every, reverse=order == "descending")
+        page.locator("#claims select").select_option("not measured")
+        assert 0 < len(column(2)) < len(every) and {*column(2)} == {"not measured"}
+        page.locator("#claims input[type=search]").fill("SHAPE")
         chosen = rows.all_inner_texts()
-        assert 0 < len(chosen) < len(everything) and all("shape" in row.lower() for row in chosen)
-        assert page.locator("#findings output").inner_text() == f"{len(chosen)} of {len(everything)} rows"
+        assert 0 < len(chosen) < every.count("not measured")
+        assert all("shape" in row.lower() for row in chosen)
+        assert page.locator("#claims output").inner_text() == f"{len(chosen)} of {len(every)} rows"
 
 
 def test_all_that_can_be_used_is_reached_by_keyboard(chromium, report):

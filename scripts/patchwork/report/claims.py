@@ -3,8 +3,10 @@
 import math
 from html import escape
 
+from patchwork.report import markup
+
 VERDICTS = ["supported", "not supported", "cannot tell", "not measured"]
-TITLES = ["claim", "verdict", "#effect", "#images", "supported in", "the paper", "chart"]
+TITLES = ["claim", "?verdict", "#effect", "#images", "supported in", "the paper", "chart"]
 TEXT = (
     "<p>{} Each is decided by its numbers alone: an effect with its 95 % interval, which has to lie on one "
     "side of a threshold, 0 unless the claim says another. The networks of this run were trained once each, "
@@ -29,12 +31,10 @@ def claims(rows, comparisons, drawn):
         of_claims.setdefault(each["claim"], []).append(each)
     measured = sum(row["comparisons"] > 0 for row in rows)
     body = "".join(claim(row, of_claims.get(row["key"], []), drawn) for row in rows)
-    head = "".join(
-        f'<th scope="col"{number(title.startswith("#"))}>{escape(title.lstrip("#"))}</th>' for title in TITLES
-    )
+    head = "".join(map(markup.heading, TITLES))
     return (
         f'{TEXT.format(summary(rows), measured)}<div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Claims"><table class="claims"><caption>Claims</caption>'
+        f'aria-label="Table: claims"><table class="claims"><caption>Claims</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

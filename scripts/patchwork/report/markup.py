@@ -18,14 +18,17 @@ def count(number, one, many=None):
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def heading(title):
+    """The title of a column, with '#' in front if it holds numbers, '?' if rows can be chosen by what it
+    holds."""
+    kind = {"#": ' class="number"', "?": " data-choose"}.get(title[0], "")
+    return f'<th scope="col"{kind}>{escape(title.lstrip("#?"))}</th>'
+
+
 def table(caption, titles, rows):
-    """A table. titles: of its columns, with '#' in front if they hold numbers, '?' if rows can be chosen by
-    what they hold. rows: lists of strings."""
+    """A table. titles: of its columns, see `heading`. rows: lists of strings."""
     classes = [' class="number"' if title.startswith("#") else "" for title in titles]
-    head = "".join(
-        f'<th scope="col"{kind}{" data-choose" * title.startswith("?")}>{escape(title.lstrip("#?"))}</th>'
-        for kind, title in zip(classes, titles, strict=True)
-    )
+    head = "".join(map(heading, titles))
     body = "".join(
         "<tr>"
         + "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(classes, row, strict=True))
