@@ -1,6 +1,5 @@
 """Two runs compared: what moved, what did not, and which runs are refused."""
 
-import html
 import re
 import runpy
 import shutil
@@ -14,10 +13,9 @@ import vl_convert
 from pyarrow import csv
 from scipy.stats import binomtest, norm, ttest_rel
 
-from conftest import ROOT
+from conftest import ROOT, opened
 from patchwork import comparing, tables, warehouse
 from patchwork.report import comparison
-from test_page import CHROMIUM, browse
 from test_warehouse import CLASSES, IMAGES, SEEDS, Study, bonett_price, hits
 
 UNITS = (ROOT / "reports/runs_compared.sql").read_text()
@@ -330,12 +328,10 @@ def test_the_page_tells_what_moved_and_what_is_in_one_run_alone(page):
     assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", text)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_the_page_draws_its_chart_in_a_browser(page, tmp_path):
-    drawn = browse(page[1], tmp_path, 1200)
-    chart = drawn.split(f'id="chart-{comparison.FIGURE}"')[1].split("</figure>")[0]
-    labels = map(html.unescape, re.findall(r'<path aria-label="([^"]*)" role="graphics-symbol"', chart))
-    marks = [label for label in labels if "state: " in label]  # and the diagonal
+def test_the_page_draws_its_chart_in_a_browser(chromium, page):
+    with opened(chromium, page[1]) as drawn:
+        labels = drawn.locator(f"#chart-{comparison.FIGURE} [aria-label*='state: ']")
+        marks = [mark.get_attribute("aria-label") for mark in labels.all()]
     assert len(marks) == 7
     [moved] = [mark for mark in marks if "state: moved" in mark]
     assert HOSTILE in moved and "images or episodes: 40" in moved and "95 % interval: " in moved
