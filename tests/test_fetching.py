@@ -54,11 +54,38 @@ class Shelf(BaseHTTPRequestHandler):
         pass
 
 
+def elsewhere(path):
+    """Where the hub sends who asks for a file."""
+    return "/elsewhere" + path.replace("/resolve/", "/")
+
+
+class Hub(Shelf):
+    """The hub as it serves large files: to who has the token "secret", from another host, which is to know
+    nothing of it."""
+
+    def answer(self, body):
+        content, token = self.files.get(self.path), self.headers.get("Authorization")
+        large = "/resolve/" in self.path
+        if (large and token != "Bearer secret") or (self.path.startswith("/elsewhere/") and token):
+            return self.send_error(401)
+        if not large or content is None:
+            return super().answer(body)
+        self.files[elsewhere(self.path)] = content
+        self.asked.append((self.command, self.path))
+        self.send_response(302)
+        self.send_header("Location", f"http://localhost:{self.server.server_port}{elsewhere(self.path)}")
+        self.send_header("Content-Length", "0")
+        self.send_header("X-Linked-Size", str(len(content)))
+        self.send_header("X-Linked-ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
+
+
 @contextmanager
-def serving(files):
+def serving(files, handler=Shelf):
     """(address, list of what was asked) of a server on this machine."""
     asked = []
-    with served(partial(Shelf, files, asked)) as address:
+    with served(partial(handler, files, asked)) as address:
         yield address, asked
 
 
@@ -161,6 +188,43 @@ def test_a_server_that_hangs_up_is_named(tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
 
 
+def short(content):
+    """The first digits of the sha256, as torch puts them into the names of files."""
+    return hashlib.sha256(content).hexdigest()[:8]
+
+
+def test_a_name_that_tells_the_first_digits_of_the_hash_is_enough(tmp_path):
+    content = save(state())
+    right, wrong = f"/net-{short(content)}.safetensors", f"/net-{short(content + b'x')}.safetensors"
+    with serving({right: content, wrong: content}) as (address, _):
+        assert same(fetched(ENTRY | {"weights": address + right}, tmp_path), state())
+        told = f"^{address}{wrong} is not the file that the config means: .*, not {short(content + b'x')}$"
+        with pytest.raises(ValueError, match=told):
+            fetched(ENTRY | {"weights": address + wrong}, tmp_path)
+    assert not [*(tmp_path / "downloads").iterdir()]
+
+
+def at_url(url):
+    """An entry whose weights timm has from a URL, as those of its older models."""
+    overlay = {"url": url, "hf_hub_id": None, "num_classes": 5, "input_size": (3, 32, 32)}
+    return ENTRY | {"options": ENTRY["options"] | {"pretrained_cfg_overlay": overlay}}
+
+
+def test_urls_of_timm_are_kept_by_torch_and_their_hash_is_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    torch.save(state(), tmp_path / "w.pth")
+    content = (tmp_path / "w.pth").read_bytes()
+    # What looks like a hash in the last one is a number of epochs.
+    right, wrong, none = f"/net-{short(content)}.pth", "/net-0123abcd.pth", "/net-300e.pth"
+    with serving(dict.fromkeys([right, wrong, none], content)) as (address, asked):
+        for path in (right, none):
+            assert same(fetched(at_url(address + path), tmp_path), state())
+        with pytest.raises(ValueError, match=r"^timm's weights of .* cannot be used \(invalid hash value"):
+            fetched(at_url(address + wrong), tmp_path)
+    assert asked == [("GET", path) for path in (right, none, wrong)]
+    assert same(fetched(at_url(address + right), tmp_path), state())  # from the cache: the server is gone
+
+
 # ---- none ----
 
 
@@ -215,10 +279,11 @@ def test_the_hub_fills_a_cache_that_works_without_it(tmp_path):
     cache = {"HF_HOME": str(tmp_path / "cache")}
     torch.save(Trap(tmp_path / "sprung"), tmp_path / "trap.bin")
     trap = WEIGHTS.replace("test_vit", "test_vit3").replace("model.safetensors", "pytorch_model.bin")
-    with serving({WEIGHTS: save(published), trap: (tmp_path / "trap.bin").read_bytes()}) as (address, asked):
-        names = ["test_vit", "test_vit2", "test_vit3"]
-        online = fetch_elsewhere(tmp_path / "online", names, HF_ENDPOINT=address, **cache)
-    assert ("GET", WEIGHTS) in asked and ("GET", trap) in asked
+    files = {WEIGHTS: save(published), trap: (tmp_path / "trap.bin").read_bytes()}
+    with serving(files, Hub) as (address, asked):
+        names, secret = ["test_vit", "test_vit2", "test_vit3"], {"HF_ENDPOINT": address, "HF_TOKEN": "secret"}
+        online = fetch_elsewhere(tmp_path / "online", names, **secret, **cache)
+    assert {("GET", elsewhere(path)) for path in (WEIGHTS, trap)} <= {*asked}
     assert online["test_vit"] is None
     assert online["test_vit3"].startswith("timm's weights of test_vit3 cannot be used (")
     assert "\n" not in online["test_vit3"] and not (tmp_path / "sprung").exists()

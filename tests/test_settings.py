@@ -66,6 +66,11 @@ def test_a_good_config_has_no_problem(tmp_path):
     assert problems(tmp_path) == []
 
 
+def test_a_url_whose_name_tells_its_hash_needs_no_other(tmp_path):
+    url = "    weights: https://x.org/resnet18-f37072fd.pth\n"
+    assert problems(tmp_path, ("    run: first\n", url)) == []
+
+
 @pytest.mark.parametrize("name", ["config.yaml", *(f"config/{path.name}" for path in CONFIGS)])
 def test_the_configs_that_come_with_the_workflow_are_good(name):
     config = yaml.safe_load((ROOT / name).read_text())

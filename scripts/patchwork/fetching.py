@@ -10,7 +10,7 @@ import safetensors
 import torch
 
 from patchwork import models
-from patchwork.urls import digest, download, is_url
+from patchwork.urls import digest, download, hash_in_name, is_url
 
 # What torch and safetensors raise for a file that is damaged, something else, or holds code.
 UNREADABLE = pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, KeyError, OSError
@@ -33,8 +33,9 @@ def fetch(name, entry, path, folder):
         return
     net, file = models.create(entry), source
     if is_url(source):
-        file = Path(folder, f"{name}-{entry['sha256']}{Path(urlsplit(source).path).suffix}")
-        download(source, entry["sha256"], file)
+        sha256 = entry.get("sha256") or hash_in_name(source)
+        file = Path(folder, f"{name}-{sha256}{Path(urlsplit(source).path).suffix}")
+        download(source, sha256, file)
     elif "sha256" in entry and (found := digest(file)) != entry["sha256"]:
         raise ValueError(f"{file} is not the file that the config means: its sha256 is {found}")
     models.fit(net, read_checkpoint(file, net), source)
@@ -52,8 +53,13 @@ def random(name, entry):
 
 
 def pretrained(entry):
-    """timm's network with its published weights, from the hub or its cache."""
+    """timm's network with its published weights, from the hub, a URL or the cache of either."""
+    import timm.models
+
     try:
+        where, place = published(entry)
+        # Of some URLs, ...-300e.pth.tar, what torch would take for a hash is none.
+        timm.models.set_pretrained_check_hash(where == "url" and hash_in_name(place) is not None)
         net = models.create(entry, pretrained=True)
     except RuntimeError as error:  # timm's word for weights that do not exist, or do not fit the options
         raise ValueError(
@@ -68,6 +74,20 @@ def pretrained(entry):
         ) from error
     models.fit(net, net.state_dict(), entry["timm"])
     return net
+
+
+def published(entry):
+    """Where timm has the weights of a model from: ("hf-hub", repository or (repository, file)), ("url", URL),
+    or another pair, if they are neither on the hub nor at a URL.
+
+    Raises RuntimeError for a tag that timm does not know.
+    """
+    import timm.models
+    from timm.models._builder import _resolve_pretrained_source
+
+    found = timm.models.get_pretrained_cfg(entry["timm"])
+    own = entry.get("options", {}).get("pretrained_cfg_overlay", {})
+    return _resolve_pretrained_source((found.to_dict() if found else {}) | own)
 
 
 def read_checkpoint(path, net):

@@ -11,7 +11,7 @@ import yaml
 
 from patchwork import entries, folders, sources
 from patchwork.catalogue import pick, suggest, unknown
-from patchwork.urls import is_url
+from patchwork.urls import hash_in_name, is_url
 
 NO_PATCHES = "adversarial patches need images to be crafted on: add `patches: {data: DATASET}`"
 NO_SALIENCY = "what is salient is told by the attention of a model; add `saliency: {model: NAME}`"
@@ -158,9 +158,11 @@ def name_problems(config, lines, perturbations, measures, recipes):
             problems.append(f"{lines.of(where)} has `run` and `weights`: its weights come from one of them")
         if entry.get("weights") == "random" and "sha256" in entry:
             problems.append(f"{lines.of([*where, 'sha256'])} is of a file, but its weights are random")
-        if is_url(entry.get("weights", "")) and "sha256" not in entry:
+        url = entry.get("weights", "")
+        if is_url(url) and "sha256" not in entry and not hash_in_name(url):
             problems.append(
-                f"{lines.of([*where, 'weights'])} is a URL: give its `sha256`, so that it can be checked"
+                f"{lines.of([*where, 'weights'])} is a URL: give its `sha256`, so that it can be checked "
+                "(a name like resnet50-0676ba61.pth tells the first digits itself)"
             )
     known_recipes = recipes | config.get("recipes", {})
     found = [*entries.run_problems(config, known_recipes), *entries.stylizing_problems(config)]
