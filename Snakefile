@@ -1,9 +1,9 @@
 """Intriguing properties of vision transformers, from raw images to a report.
 
 Read rules/ in the order included here: what there is and what is asked (holes, common, cluster, paths, sheets,
-labels, origins, folders, trainings, stylized, measured, transferred, costs, hours, planning, recorded, cards,
-compared), then what is fetched, data, training, stylizing, evaluation, measures, transfer, report, and two runs
-compared.
+labels, origins, fetched, folders, trainings, stylized, measured, transferred, costs, hours, planning, recorded,
+cards, compared), then what is fetched, data, training, stylizing, evaluation, measures, transfer, report, and two
+runs compared.
 """
 
 from snakemake.utils import min_version
@@ -22,6 +22,7 @@ include: "rules/paths.smk"
 include: "rules/sheets.smk"
 include: "rules/labels.smk"
 include: "rules/origins.smk"
+include: "rules/fetched.smk"
 include: "rules/folders.smk"
 include: "rules/trainings.smk"
 include: "rules/stylized.smk"
@@ -68,3 +69,10 @@ rule all:
     input:
         "results/report.html",
         everything(),
+
+
+rule fetch_all:
+    """All that the config needs from a network, told how large before; the rest of the run then needs none."""
+    input:
+        weighed,
+    localrule: True

@@ -46,3 +46,20 @@ rule fetch_images:
         dataset=lambda w: facts(datasets[w.dataset]),
     script:
         "../scripts/fetch_images.py"
+
+
+checkpoint weigh_downloads:
+    """How large what is not fetched yet is, and whether the disks have room for it. Nothing is fetched before."""
+    output:
+        "results/downloads.csv",
+    log:
+        "logs/weigh_downloads.log",
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    params:
+        models=lambda w: lacking("models"),
+        datasets=lambda w: lacking("datasets"),
+        store="results/unfinished",
+    script:
+        "../scripts/weigh_downloads.py"

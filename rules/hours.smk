@@ -39,7 +39,7 @@ def beside_strips():
     trainings = rows.setdefault("trainings", [])
     for run in asked_runs:
         passes = 3 * image_count(runs[run]["data"]) * runs[run]["epochs"]
-        trainings.append(work(runs[run]["model"], passes, checkpoints(run)))
+        trainings.append(work(runs[run]["model"], passes, stage_checkpoints(run)))
     return rows
 
 

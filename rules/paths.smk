@@ -101,7 +101,7 @@ def everything():
         *paths("results/images/{dataset}.npy", packed),
         *paths("results/images/{dataset}.parquet", packed),
         *(patch_images(kind) for kind in ("npy", "parquet") if crafting),
-        *(checkpoints(run)[-1] for run in asked_runs),
+        *(stage_checkpoints(run)[-1] for run in asked_runs),
         *(f"results/trainings/{run}.parquet" for run in asked_runs),
         *(weights(model) for model in asked_models),
         *(file for strip in asked for file in needs(strip).values()),

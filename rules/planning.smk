@@ -83,7 +83,8 @@ onstart:  # the only one: Snakemake keeps the last that it reads
         refuse_beside_others()
 
 
-if workflow.is_main_process:
+# Targets for which it does not matter what is missing.
+if workflow.is_main_process and not {"check_data", "fetch_all"} & {*sys.argv}:
     if wrong := dict.fromkeys(missing_files()):
         raise WorkflowError("\n".join(wrong))
     # What has masks may be without class folders, if nothing else is asked of it.

@@ -66,7 +66,7 @@ rule craft_patch:
 rule export_weights:
     """The weights at the end of a run, what they are, and how they came about."""
     input:
-        lambda w: checkpoints(w.run)[-1],
+        lambda w: stage_checkpoints(w.run)[-1],
     output:
         weights="results/weights/trained/{run}.safetensors",
         facts="results/weights/trained/{run}.json",

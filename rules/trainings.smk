@@ -3,7 +3,7 @@
 import re
 
 
-def checkpoints(run):
+def stage_checkpoints(run):
     """The checkpoints of a run, one at the end of each stage."""
     epochs, stage = runs[run]["epochs"], runs[run]["stage"]
     return [f"results/checkpoints/{run}/{epoch}.pt" for epoch in range(stage, epochs + 1, stage)]
@@ -26,7 +26,10 @@ def training_inputs(wildcards):
 
 def previous(wildcards):
     """The checkpoint that a stage goes on from; the first goes on from nothing."""
-    chain, asked_for = checkpoints(wildcards.run), f"results/checkpoints/{wildcards.run}/{wildcards.epoch}.pt"
+    chain, asked_for = (
+        stage_checkpoints(wildcards.run),
+        f"results/checkpoints/{wildcards.run}/{wildcards.epoch}.pt",
+    )
     if asked_for not in chain:
         raise WorkflowError(f"{asked_for} is not the end of a stage; there are {', '.join(chain)}")
     return chain[: chain.index(asked_for)][-1:]

@@ -19,8 +19,8 @@ def pins(name):
 
 
 def test_a_rule_and_its_script_share_a_name():
-    pairs = re.findall(r"^rule (\w+):.*?\"\.\./scripts/(\w+)\.py\"", RULES, re.S | re.M)
-    assert len(pairs) == len(re.findall(r"^rule ", RULES, re.M))
+    pairs = re.findall(r"^(?:rule|checkpoint) (\w+):.*?\"\.\./scripts/(\w+)\.py\"", RULES, re.S | re.M)
+    assert len(pairs) == len(re.findall(r"^(?:rule|checkpoint) ", RULES, re.M))
     assert all(rule == script for rule, script in pairs)
     assert {script for _, script in pairs} == {path.stem for path in (ROOT / "scripts").glob("*.py")}
 

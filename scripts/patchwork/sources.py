@@ -8,10 +8,13 @@ import csv
 import fcntl
 import os
 import shutil
+import sys
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote_plus, urlsplit
@@ -225,6 +228,34 @@ def into(root, name, split):
         raise ValueError(f"what was fetched is not the {name} that torchvision knows: {error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def archives(name, split):
+    """The URLs of what torchvision fetches for a split, by letting it run with nothing to fetch with."""
+    from patchwork import without_compiler  # noqa: F401 - before anything imports torchvision
+
+    # isort: split
+    from torchvision import datasets
+
+    found, known = {}, getattr(datasets, name)
+
+    def note(url, *_, **__):
+        found[url] = None
+
+    def note_lists(data, download):  # of Places365, which reads them before it goes on
+        data.download_devkit()
+        return (), ()
+
+    noting = type(name, (known,), {"load_categories": note_lists, "load_file_list": note_lists})
+    module = vars(sys.modules[known.__module__])
+    kept = {key: module[key] for key in ("download_and_extract_archive", "download_url") if key in module}
+    module.update(dict.fromkeys(kept, note))
+    try:
+        with tempfile.TemporaryDirectory() as folder, suppress(OSError, *NOT_WHOLE):  # nothing has come
+            noting(folder, download=True, **SETS[name].splits[split][0])
+    finally:
+        module.update(kept)
+    return [*found]
 
 
 def guard(root):

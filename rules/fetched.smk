@@ -1,0 +1,27 @@
+"""What comes from the network, and what of it is not there yet. No rules here."""
+
+# What models and datasets that are asked for have to be fetched, and the file that tells that they were.
+fetched = {
+    ("models", name): weights(name)
+    for name in asked_models
+    if "run" not in models[name] and is_url(models[name].get("weights", "https://"))
+} | {
+    ("datasets", name): f"results/folders/{name}/index.csv"
+    for name in asked_folders
+    if datasets[name].get("download")
+}
+
+
+def lacking(kind):
+    """The entries of a kind that are not fetched yet."""
+    return {
+        name: facts(config[kind][name])
+        for (other, name), file in fetched.items()
+        if other == kind and not os.path.isfile(file)
+    }
+
+
+def weighed(wildcards):
+    """What is fetched, once it is told how large it is."""
+    checkpoints.weigh_downloads.get()
+    return [*fetched.values()]

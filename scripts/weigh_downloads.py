@@ -1,0 +1,19 @@
+"""How large what is to be fetched is, told before it is fetched; more than the disks hold is refused."""
+
+from patchwork import jobs
+
+jobs.start(snakemake, can_reuse=False)
+
+from pathlib import Path
+
+from patchwork import downloads, files
+
+params, made = snakemake.params, Path(snakemake.output[0]).parent
+found = [downloads.of_model(name, entry, str(made), params.store) for name, entry in params.models.items()]
+found += [each for name, entry in params.datasets.items() for each in downloads.of_dataset(name, entry)]
+found = downloads.once(found)
+rooms = downloads.disks(found)
+print(downloads.table(found, rooms), file=jobs.terminal)
+downloads.check_room(rooms)
+with files.whole(snakemake.output[0]) as path:
+    downloads.write(found, path)
