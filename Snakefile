@@ -2,8 +2,8 @@
 
 Read rules/ in the order included here: what there is and what is asked (holes, common, cluster, paths, sheets,
 labels, origins, fetched, folders, trainings, stylized, measured, transferred, costs, hours, planning, recorded,
-cards, compared), then what is fetched, data, training, stylizing, evaluation, measures, transfer, report, and two
-runs compared.
+cards, compared), then what is looked at and fetched, data, training, stylizing, evaluation, measures, transfer,
+report, and two runs compared.
 """
 
 from snakemake.utils import min_version
@@ -52,6 +52,7 @@ wildcard_constraints:
     epoch=r"\d+",
 
 
+include: "rules/check.smk"
 include: "rules/fetch.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"

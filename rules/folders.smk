@@ -18,6 +18,14 @@ def image_list(dataset):
     return datasets[dataset].get("list", []) if entries.is_own(datasets[dataset]) else []
 
 
+def asked_severities():
+    """The folders of ImageNet-C that are asked for: {dataset: [folder]}."""
+    found = {}
+    for strip in needing("imagenet_c"):
+        found.setdefault(strip["dataset"], set()).update(map(str, severity_folders(strip)))
+    return {dataset: sorted(those) for dataset, those in found.items()}
+
+
 @cache
 def folder_origin(dataset):
     entry = datasets[dataset]

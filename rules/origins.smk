@@ -24,7 +24,10 @@ def perturbation_program(script, wildcards):
 def facts(entry):
     """A config entry without its family and what the paper calls it, on which no result depends, and without
     what only perturbations, measures that read masks, or the report need, or what `folder_origin` holds."""
-    left_out = ("family", "published", "shards", "masks", "list", "void", "decisions", "download", *NEEDS)
+    left_out = (
+        *("family", "published", "shards", "masks", "list", "void", "decisions", "download", "expects"),
+        *NEEDS,
+    )
     return {key: entry[key] for key in sorted(entry) if key not in left_out}
 
 

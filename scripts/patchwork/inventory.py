@@ -1,0 +1,207 @@
+"""What a config names on the disk: whether it is there, and whole. No image is decoded."""
+
+import os
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from patchwork import folders, sources
+from patchwork.urls import is_url
+
+READERS = 16  # a disk on the network answers several at once
+FETCH = "snakemake fetch_all"
+BROKEN = "missing", "wrong"
+
+
+class Finding(NamedTuple):
+    """What was found of one name.
+
+    name: the key in the config. path: what it names. state: found, missing, wrong, or to fetch, which the
+    workflow does by itself. seen: what is there, or is wrong, in words. fix: what to do; nothing if found.
+    """
+
+    name: str
+    path: str
+    state: str
+    seen: str = ""
+    fix: str = ""
+
+
+def look(config, published, fetched, severities, categories):
+    """Look at all files and folders that a config names, one after the other: a Finding of each.
+
+    published: {name: {classes, files, wordnet, get}} of data sets that are whole. fetched: {model: file} of
+    those whose weights come from a network. severities: {dataset: [folder]} of ImageNet-C that are asked for.
+    categories: the folder of those that come with the workflow.
+    """
+    for name, entry in config["datasets"].items():
+        where, expected = f"datasets.{name}", published.get(entry.get("expects"), {})
+        if "fetch" in entry:
+            yield fetched_set(f"{where}.root", entry, expected)
+        elif "root" in entry:
+            look_at = partial(own_folder, entry, expected, needs_classes(name, config))
+            yield checked(f"{where}.root", entry["root"], look_at, expected)
+        for key, look_at in BESIDE.items():
+            if key in entry:
+                yield checked(f"{where}.{key}", entry[key], look_at)
+        if "categories" in entry:
+            own = Path(categories, f"{entry['categories']}.csv")
+            yield checked(f"{where}.categories", str(own) if own.is_file() else entry["categories"], lines)
+        if "masks" in entry:
+            yield checked(f"{where}.masks", entry["masks"], partial(masks, entry))
+        if "imagenet_c" in entry:
+            whole = published["imagenet_c"]
+            look_at = partial(corrupted, severities.get(name, []), whole if expected else {})
+            yield checked(f"{where}.imagenet_c", entry["imagenet_c"], look_at, whole)
+    for name, entry in config["models"].items():
+        weights = entry.get("weights", "random")
+        if name in fetched:
+            there = os.path.isfile(fetched[name])
+            state = ("found", "fetched") if there else ("to fetch", "", FETCH)
+            yield Finding(f"models.{name}", entry.get("weights", entry["timm"]), *state)
+        elif weights != "random" and not is_url(weights):
+            yield checked(f"models.{name}.weights", weights, file)
+    for name, entry in config.get("stylizers", {}).items():
+        if "decoder" in entry:
+            yield checked(f"stylizers.{name}.decoder", entry["decoder"], file)
+    if "reuse" in config:
+        yield checked("reuse", config["reuse"], another_run)
+
+
+def needs_classes(name, config):
+    """Whether the images of a dataset must lie in a folder per class: not if they only have masks, or styles
+    are taken from them."""
+    others = [*config["datasets"].values(), *config.get("stylizers", {}).values()]
+    return "masks" not in config["datasets"][name] and all(other.get("styles") != name for other in others)
+
+
+def checked(name, path, look_at, expected=None):
+    """The Finding of a path by what `look_at`, a function of it, says in words: what is not there is missing,
+    of what else it complains is wrong."""
+    link = f"put it there, or a link: ln -s PLACE {path}"
+    fix = f"{expected['get']}; see docs/data.md" if expected else link
+    try:
+        return Finding(name, path, "found", look_at(path))
+    except FileNotFoundError as error:
+        return Finding(name, path, "missing", "" if error.errno else str(error), fix)
+    except (ValueError, OSError) as error:
+        return Finding(name, path, "wrong", str(error), fix)
+
+
+def fetched_set(name, entry, expected):
+    """The Finding of the folder that torchvision finds a set in; all that a split is from is counted."""
+    lacking = sources.lacking(entry | {"download": False})
+    if lacking and entry.get("download"):
+        return Finding(name, entry["root"], "to fetch", "", FETCH)
+    if lacking:
+        return Finding(name, entry["root"], "missing", "", lacking)
+    _, place = sources.SETS[entry["fetch"]].splits[str(entry["split"])]
+    expected = {key: value for key, value in expected.items() if key != "classes"}
+    return checked(name, entry["root"], lambda root: compare(count(Path(root, place)), expected), expected)
+
+
+def own_folder(entry, expected, classes, root):
+    """How many images there are in the folder of a dataset, or of it in its list."""
+    numbers = count(root)
+    if "list" in entry:
+        if not os.path.isfile(entry["list"]):
+            return told(numbers)
+        numbers = Counter(
+            path.rpartition("/")[0].partition("/")[0] for path in folders.below(root, entry["list"])
+        )
+    if classes and not {*numbers} - {""}:
+        raise ValueError(f"{told(numbers)}: it should hold one folder of images per class")
+    if classes and (empty := sorted(label for label in numbers if not numbers[label])):
+        raise ValueError(f"the class folder {empty[0]!r} ({len(empty)} such) has no images in it")
+    return compare(numbers, expected)
+
+
+def corrupted(severities, expected, root):
+    """How many images there are in the folders of ImageNet-C that are asked for."""
+    if lost := [folder for folder in severities if not os.path.isdir(folder)]:
+        raise FileNotFoundError(f"of {len(severities)} folders {len(lost)} are not there, such as {lost[0]}")
+    numbers = {}
+    for folder in severities:
+        numbers[folder] = count(folder)
+        try:
+            compare(numbers[folder], expected)
+        except ValueError as error:
+            raise ValueError(f"{folder} has {error}") from error
+    return told({folder: sum(found.values()) for folder, found in numbers.items()})
+
+
+def count(root):
+    """How many image files there are in each folder of `root` and the folders in it: {name of the folder:
+    number}; in none of them, by the name ""."""
+    with os.scandir(root) as found:
+        there = [entry for entry in found if not entry.name.startswith(".")]
+    labels = [entry.name for entry in there if entry.is_dir()]
+    with ThreadPoolExecutor(READERS) as pool:
+        numbers = [*pool.map(lambda label: sum(1 for _ in folders.images_below(Path(root, label))), labels)]
+    loose = sum(os.path.splitext(entry.name)[1].lower() in folders.EXTENSIONS for entry in there)
+    return dict(zip(labels, numbers, strict=True)) | ({"": loose} if loose else {})
+
+
+def compare(numbers, expected):
+    """The numbers of classes and files in words. Raises ValueError if others are expected."""
+    labels = {*numbers} - {""}
+    found = {"classes": sum(numbers[label] > 0 for label in labels), "files": sum(numbers.values())}
+    if wrong := [f"{expected[key]:,} {key}" for key in found if expected.get(key, found[key]) != found[key]]:
+        raise ValueError(f"{told(numbers)}; whole, it has {' and '.join(wrong)}")
+    if expected.get("wordnet") and not all(map(folders.WORDNET_ID.fullmatch, labels)):
+        raise ValueError(f"{told(numbers)}; its folders should be named by WordNet ids, like n01440764")
+    return told(numbers)
+
+
+def told(numbers):
+    labels, files = sum(numbers[label] > 0 for label in numbers if label), sum(numbers.values())
+    return (f"{labels:,} folders, " if labels else "") + f"{files:,} files"
+
+
+def file(path):
+    return f"{os.stat(path).st_size / 1e6:,.1f} MB"
+
+
+def lines(path):
+    return f"{sum(bool(line.strip()) for line in folders.read_list(path)):,} lines"
+
+
+def tables(path):
+    """How many CSV files a folder has."""
+    if not (found := [name for name in os.listdir(path) if name.endswith(".csv")]):
+        raise ValueError("it should hold CSV files")
+    return f"{len(found):,} files"
+
+
+def masks(entry, folder):
+    """How many masks there are. Raises ValueError if an image of the dataset has none."""
+    there, listed = {*folders.below(folder)}, entry.get("list")
+    wanted = folders.below(entry["root"], listed)
+    if lost := [path for path in wanted if f"{os.path.splitext(path)[0]}.png" not in there]:
+        advice = "" if listed else "; `list: FILE` would name the images that have one"
+        raise ValueError(f"{len(lost):,} images have none, such as {lost[0]}{advice}")
+    return f"{len(there):,} files"
+
+
+def another_run(folder):
+    if not Path(folder, ".snakemake/metadata").is_dir():
+        raise ValueError("no run was there: it should hold .snakemake and the results")
+    return ""
+
+
+BESIDE = {"list": lines, "classes": lines, "columns": lines, "decisions": tables}  # a dataset's images
+
+
+def line(finding):
+    """A Finding as a line of a table, and one more for what to do."""
+    first = f"{finding.name:36} {finding.state:8}  {finding.path}"
+    first += f"  ({finding.seen})" if finding.seen else ""
+    return first + (f"\n{'':36} -> {finding.fix}" if finding.fix else "")
+
+
+def summary(findings):
+    """How many there are of each state, in words."""
+    states = [finding.state for finding in findings]
+    return ", ".join(f"{states.count(state):,} {state}" for state in dict.fromkeys(("found", *states)))
