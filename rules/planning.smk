@@ -83,8 +83,10 @@ onstart:  # the only one: Snakemake keeps the last that it reads
         refuse_beside_others()
 
 
-# Targets for which it does not matter what is missing.
-if workflow.is_main_process and not {"check_data", "fetch_all"} & {*sys.argv}:
+# To these targets it does not matter what is missing; as those of a module they have a prefix.
+indifferent = any(word.endswith(("check_data", "fetch_all")) for word in sys.argv)
+
+if workflow.is_main_process and not indifferent:
     if wrong := dict.fromkeys(missing_files()):
         raise WorkflowError("\n".join(wrong))
     # What has masks may be without class folders, if nothing else is asked of it.

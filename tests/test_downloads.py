@@ -97,6 +97,7 @@ def test_room_is_told_for_each_disk(tmp_path, small_disk):
         download("a", MEGABYTE, str(tmp_path / "not/there/yet"), str(small_disk)),
         download("b", None, str(tmp_path), source="b"),
         download("c", 10, f"{small_disk}/below", source="c"),
+        download("d", 0, str(tmp_path), source="d"),
     ]
     rooms = downloads.disks(found)
     assert {folder: size for folder, (size, _) in rooms.items()} == {
@@ -110,10 +111,11 @@ def test_room_is_told_for_each_disk(tmp_path, small_disk):
         downloads.check_room(rooms)
     downloads.check_room({folder: room for folder, room in rooms.items() if folder == tmp_path})
     lines = downloads.table(found, rooms).splitlines()
-    assert [line.split() for line in lines[:4]] == [
+    assert [line.split() for line in lines[:5]] == [
         ["a", "1.0", "MB", "https://x.org/w.pth"],
         ["b", "unknown", "b"],
         ["c", "0.0", "MB", "c"],
+        ["d", "in", "a", "cache", "d"],
         ["together", "1.0", "MB", "and", "1", "of", "unknown", "size"],
     ]
 
@@ -154,6 +156,12 @@ def test_all_is_weighed_before_it_is_fetched_and_then_no_network_is_needed(tmp_p
     with open(project.path("results/downloads.csv"), newline="") as opened:
         rows = [(row["name"], int(row["size_bytes"])) for row in csv.DictReader(opened)]
     assert sorted(rows) == [("models.hub", len(published)), ("models.named", len(other))]
+    # The hub's cache is enough without it.
+    project.path("results/weights/fetched/hub.safetensors").unlink()
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    told = project.run("fetch_all")
+    assert re.search(r"models\.hub +in a cache  timm/test_vit", told) and "models.named" not in told
+    assert project.path("results/weights/fetched/hub.safetensors").is_file()
     # What was fetched stays; the rest, here a file and random weights, needs no network.
     project.edit("config.yaml", "root: data/nowhere", "draw: natural, images: 10, size: 32")
     save_file(state({"timm": "test_resnet"}), project.path("own.safetensors"))

@@ -108,7 +108,9 @@ def table(downloads, rooms):
         return "Nothing is to be fetched."
     unknown = sum(each.size_bytes is None for each in downloads)
     total = megabytes(sum(each.size_bytes or 0 for each in downloads))
-    lines = [f"{each.name:30} {megabytes(each.size_bytes):>14}  {each.source}" for each in downloads]
+    words = {None: "unknown", 0: "in a cache"}
+    sizes = [words.get(each.size_bytes) or megabytes(each.size_bytes) for each in downloads]
+    lines = [f"{each.name:30} {size:>14}  {each.source}" for each, size in zip(downloads, sizes, strict=True)]
     lines += [f"{'together':30} {total:>14}" + (f"  and {unknown} of unknown size" if unknown else "")]
     lines += [
         f"On the disk of {folder}, with what is made of it: {megabytes(size)}; free: {megabytes(free)}"
@@ -118,7 +120,7 @@ def table(downloads, rooms):
 
 
 def megabytes(size):
-    return "unknown" if size is None else f"{size / 1e6:,.1f} MB"
+    return f"{size / 1e6:,.1f} MB"
 
 
 def check_room(rooms):
