@@ -1,6 +1,7 @@
 """What has to be fetched is told with its size before it is fetched, and afterwards no network is needed."""
 
 import csv
+import hashlib
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torchvision import datasets
 from conftest import Project
 from patchwork import downloads, sources
 from test_fetching import WEIGHTS, Hub, at_url, no_proxy, serving, short, state  # noqa: F401 - a fixture
+from test_sources import archive, textures
 
 MEGABYTE = 1_000_000
 
@@ -125,6 +127,7 @@ def test_room_is_told_for_each_disk(tmp_path, small_disk):
 CONFIG = """\
 datasets:
   away: {{root: data/nowhere}}
+  textures: {{fetch: DTD, split: train, root: data/textures, download: true}}
 pixels: {{resize: 32, crop: 32, interpolation: bilinear}}
 models:
   hub:   {{family: all, timm: test_vit}}
@@ -132,8 +135,14 @@ models:
   local: {{family: all, timm: test_resnet, weights: own.safetensors}}
   drawn: {{family: all, timm: test_resnet, weights: random}}
 studies:
-  one: {{datasets: away, models: all, perturbations: clean}}
+  one: {{datasets: [away, textures], models: all, perturbations: clean}}
 seeds: [0]
+"""
+
+ELSEWHERE = """
+from torchvision import datasets
+
+datasets.DTD._URL, datasets.DTD._MD5 = "{address}/dtd.tar.gz", "{md5}"
 """
 
 
@@ -142,12 +151,16 @@ def test_all_is_weighed_before_it_is_fetched_and_then_no_network_is_needed(tmp_p
     published, other = save(state({"timm": "test_vit"})), save(state({"timm": "test_resnet"}))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_TOKEN", "secret")
-    files = {WEIGHTS: published, f"/net-{short(other)}.safetensors": other}
+    textures(tmp_path / "original", None)
+    packed = archive(tmp_path / "original")
+    files = {WEIGHTS: published, f"/net-{short(other)}.safetensors": other, "/dtd.tar.gz": packed}
     with serving(files, Hub) as (address, asked):
         monkeypatch.setenv("HF_ENDPOINT", address)
+        with open(project.path("scripts/patchwork/without_compiler.py"), "a") as opened:  # before torchvision
+            opened.write(ELSEWHERE.format(address=address, md5=hashlib.md5(packed).hexdigest()))
         project.path("config.yaml").write_text(CONFIG.format(address=address, digits=short(other)))
         told = project.run("fetch_all")
-    first = [each for each in asked if not each[1].startswith("/api/")][:2]
+    first = [each for each in asked if not each[1].startswith("/api/")][:3]
     assert sorted(first) == sorted(("HEAD", path) for path in files if "/elsewhere/" not in path)
     assert told.index("together") < told.index("rule fetch_weights")
     for name, content in {"hub": published, "named": other}.items():
@@ -155,7 +168,11 @@ def test_all_is_weighed_before_it_is_fetched_and_then_no_network_is_needed(tmp_p
         assert f"models.{name}" in told and f"{len(content) / 1e6:.1f} MB" in told
     with open(project.path("results/downloads.csv"), newline="") as opened:
         rows = [(row["name"], int(row["size_bytes"])) for row in csv.DictReader(opened)]
-    assert sorted(rows) == [("models.hub", len(published)), ("models.named", len(other))]
+    assert sorted(rows) == [
+        ("datasets.textures", len(packed)),
+        ("models.hub", len(published)),
+        ("models.named", len(other)),
+    ]
     # The hub's cache is enough without it.
     project.path("results/weights/fetched/hub.safetensors").unlink()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -165,5 +182,8 @@ def test_all_is_weighed_before_it_is_fetched_and_then_no_network_is_needed(tmp_p
     # What was fetched stays; the rest, here a file and random weights, needs no network.
     project.edit("config.yaml", "root: data/nowhere", "draw: natural, images: 10, size: 32")
     save_file(state({"timm": "test_resnet"}), project.path("own.safetensors"))
+    with open(project.path("results/folders/textures/index.csv"), newline="") as opened:
+        assert {row["class"] for row in csv.DictReader(opened)} == {"banded", "polka-dotted"}
     plan = project.run("--dry-run")
+    assert "fetch_images" not in plan
     assert set(re.findall(r"results/weights/fetched/(\w+)\.safetensors\n    log", plan)) == {"local", "drawn"}
