@@ -129,7 +129,9 @@ def test_every_image_needs_a_mask():
     assert look_at(entry)["masks"] == ("wrong", f"3 images have none, such as owl/owl_0.jpg{advice}")
     write("list.txt", "auk/auk_0\n")
     assert look_at(entry | {"list": "list.txt"})["masks"] == ("found", "3 files")
-    assert look_at(entry | {"masks": "data/none"})["masks"][0] == "missing"
+    assert look_at(entry | {"masks": "data/none"})["masks"] == ("missing", "")
+    state, seen = look_at(entry | {"root": "data/none"})["masks"]
+    assert state == "missing" and seen.startswith("there is no folder data/none")
 
 
 def test_what_lies_beside_images_is_looked_at():
@@ -165,6 +167,11 @@ def test_the_folders_of_imagenet_c_are_counted_that_are_asked_for():
         "missing",
         "of 3 folders 2 are not there, such as c/fog/3",
     )
+    assert seen() == ("found", "0 files")
+    assert look_at(entry | {"imagenet_c": "d"})["imagenet_c"] == ("missing", "")
+    assert look_at(entry | {"root": "c", "expects": "birds"}, severities={"data": ["c/snow/1"]})[
+        "imagenet_c"
+    ] == ("found", "1 folders, 4 files")
     assert seen("c/snow/1") == ("wrong", "c/snow/1 has 2 folders, 4 files; whole, it has 6 files")
 
 
@@ -244,8 +251,7 @@ def test_the_table_is_told_whatever_is_missing_and_other_targets_refuse(tmp_path
     told = project.run("check_data", check=False)
     for line in (
         "datasets.imagenet.root               missing   data/val",
-        "datasets.imagenet.imagenet_c         missing   data/c  (of 5 folders 5 are not there, such as "
-        "data/c/fog/1)",
+        "datasets.imagenet.imagenet_c         missing   data/c",
         "datasets.birds.root                  found     data/birds  (2 folders, 6 files)",
         "datasets.birds.list                  missing   data/birds.txt",
         "models.hub                           to fetch  test_vit",

@@ -53,7 +53,8 @@ def look(config, published, fetched, severities, categories):
             yield checked(f"{where}.masks", entry["masks"], partial(masks, entry))
         if "imagenet_c" in entry:
             whole = published["imagenet_c"]
-            look_at = partial(corrupted, severities.get(name, []), whole if expected else {})
+            compared = whole if entry.get("expects") == "imagenet_val" else {}
+            look_at = partial(corrupted, severities.get(name, []), compared)
             yield checked(f"{where}.imagenet_c", entry["imagenet_c"], look_at, whole)
     for name, entry in config["models"].items():
         weights = entry.get("weights", "random")
@@ -85,7 +86,7 @@ def checked(name, path, look_at, expected=None):
     try:
         return Finding(name, path, "found", look_at(path))
     except FileNotFoundError as error:
-        return Finding(name, path, "missing", "" if error.errno else str(error), fix)
+        return Finding(name, path, "missing", str(error) if os.path.exists(path) else "", fix)
     except (ValueError, OSError) as error:
         return Finding(name, path, "wrong", str(error), fix)
 
@@ -104,13 +105,13 @@ def fetched_set(name, entry, expected):
 
 def own_folder(entry, expected, classes, root):
     """How many images there are in the folder of a dataset, or of it in its list."""
-    numbers = count(root)
-    if "list" in entry:
-        if not os.path.isfile(entry["list"]):
-            return told(numbers)
-        numbers = Counter(
-            path.rpartition("/")[0].partition("/")[0] for path in folders.below(root, entry["list"])
-        )
+    if "list" not in entry:
+        numbers = count(root)
+    elif os.path.isfile(entry["list"]):
+        named = folders.below(root, entry["list"])
+        numbers = Counter(path.rpartition("/")[0].partition("/")[0] for path in named)
+    else:
+        return told(count(root))
     if classes and not {*numbers} - {""}:
         raise ValueError(f"{told(numbers)}: it should hold one folder of images per class")
     if classes and (empty := sorted(label for label in numbers if not numbers[label])):
@@ -120,6 +121,8 @@ def own_folder(entry, expected, classes, root):
 
 def corrupted(severities, expected, root):
     """How many images there are in the folders of ImageNet-C that are asked for."""
+    if not os.path.isdir(root):
+        raise FileNotFoundError(f"there is no folder {root}")
     if lost := [folder for folder in severities if not os.path.isdir(folder)]:
         raise FileNotFoundError(f"of {len(severities)} folders {len(lost)} are not there, such as {lost[0]}")
     numbers = {}
