@@ -241,7 +241,7 @@ def create(entry, classes=None, pretrained=False):
     """
     import timm
 
-    from patchwork import vgg_normalised  # noqa: F401 - makes itself known to timm
+    from patchwork import t2t_vit, vgg_normalised  # noqa: F401 - make themselves known to timm
 
     options = dict(entry.get("options", {}))
     if classes is not None:
