@@ -21,7 +21,7 @@ def jobs_of_images():
 def jobs_of_models():
     """The same of what makes weights, and what is made of the models alone."""
     for run in asked_runs:
-        stages = [Path(file).stem for file in checkpoints(run)]
+        stages = [Path(file).stem for file in stage_checkpoints(run)]
         yield from (("train_stage", {"run": run, "epoch": epoch}) for epoch in stages)
         yield "export_weights", {"run": run}
     yield from (("fetch_weights", {"model": name}) for name in asked_models if "run" not in models[name])
