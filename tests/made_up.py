@@ -94,7 +94,9 @@ class Results:
             "indexes": [*self.indexes.values()],
             "foregrounds": foregrounds,
         }
-        given |= {name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses", "claims")}
+        given |= {
+            name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses", "claims", "glossary")
+        }
         given |= {"trainings": epochs}
         told = {"asked": self.asked, "reference": self.asked[0]["model"], "columns": COLUMNS}
         told |= {"trainings": trainings, "stylized": stylized, **more}

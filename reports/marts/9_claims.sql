@@ -15,6 +15,7 @@ CREATE MACRO p_value(effect, low, high, threshold) AS two_sided_p(
     END
 );
 
+-- What was compared for each claim, each comparison with a verdict of its own, by its interval alone.
 CREATE TABLE claim_comparisons AS
 SELECT
     c.place, claim, about, effect, low, high, sampled, numbers,
