@@ -269,8 +269,8 @@ def test_a_damaged_warehouse_or_strip_is_refused(paths, studies, tmp_path):
 
 
 @pytest.mark.parametrize("sql", ["DROP TABLE cue_decisions", "ALTER TABLE asked DROP clean"])
-def test_a_warehouse_of_an_older_version_is_refused_and_what_it_lacks_is_named(paths, tmp_path, sql):
-    older = tmp_path / "older.duckdb"
+def test_a_warehouse_of_an_older_version_is_refused_and_what_it_lacks_is_named(paths, sql):
+    older = paths[0].with_name("older.duckdb")
     shutil.copy2(paths[0], older)
     with duckdb.connect(older) as db:
         db.execute(sql)

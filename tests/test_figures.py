@@ -16,7 +16,7 @@ FAULTS = {
     "sql": (
         'SQL = "SELECT nothing FROM accuracy"',
         CHART,
-        'BinderException: Binder Error: Referenced column "nothing"',
+        'lacks what it is asked for (Binder Error: Referenced column "nothing"',
     ),
     "chart": (SQL, "def chart(cells):\n    return cells['nothing']", "KeyError: "),
     "value": (
@@ -51,7 +51,8 @@ def test_a_figure_that_fails_names_its_file_and_the_error_in_one_line(path, tmp_
     file = write(tmp_path, *parts)
     with pytest.raises(ValueError, match=r"mine\.py") as error:
         figures.draw(file, path, "A caption.")
-    assert str(error.value).startswith(f"{file}: {expected}") and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{file}: ") and expected in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_what_is_wrong_with_the_warehouse_is_not_told_of_the_figure(tmp_path):

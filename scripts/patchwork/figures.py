@@ -16,7 +16,7 @@ def draw(figure, path, caption):
     with naming(figure):
         parts = runpy.run_path(figure)
         sql, chart = parts["SQL"], parts["chart"]
-    with naming(figure, duckdb.Error):  # a damaged warehouse is told as such
+    with naming(figure, (duckdb.Error, warehouse.Lacking)):  # a damaged warehouse is told as such
         rows = warehouse.query(path, sql)
     with naming(figure):
         return theme.specification(chart(rows), caption)
@@ -24,7 +24,7 @@ def draw(figure, path, caption):
 
 @contextmanager
 def naming(figure, kind=Exception):
-    """Put the file of a figure before the first line of an error of this kind."""
+    """Put the file of a figure before the first line of an error of these kinds."""
     try:
         yield
     except kind as error:

@@ -392,12 +392,16 @@ def check(db, meaning, query):
         raise ValueError("\n".join([meaning or query, *(f"  {row};" for row in shown)]))
 
 
+class Lacking(ValueError):
+    """A warehouse has no table or column of a name that it is asked for."""
+
+
 @contextmanager
 def reading(path):
     """A connection that only reads; its views find their files beside the warehouse.
 
-    Raises ValueError naming what is damaged, the warehouse or a parquet file that a view reads; and naming a
-    table or a column that is asked of the warehouse and not there.
+    Raises ValueError naming what is damaged, the warehouse or a parquet file that a view reads; and Lacking,
+    which names a table or a column that is asked of the warehouse and not there.
     """
     try:
         with files.reading(path):
@@ -410,7 +414,7 @@ def reading(path):
     except (duckdb.CatalogException, duckdb.BinderException) as error:
         reason = str(error).partition("\n")[0]
         remedy = "if another version has built it, snakemake --forcerun build_warehouse builds it again"
-        raise ValueError(f"{path} lacks what it is asked for ({reason}): {remedy}") from error
+        raise Lacking(f"{path} lacks what it is asked for ({reason}): {remedy}") from error
     except duckdb.Error as error:
         damaged = DAMAGED.search(str(error))
         if not damaged:

@@ -32,17 +32,14 @@ def card(network, training, last, numbers, curves):
     training: its row of `trainings`, or None. last: its last epoch, or None. numbers: rows of `headlines`.
     curves: {what it is: [(x, y)]}.
     """
-    facts = "".join(
-        f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>"
-        for key, value in {**what_it_is(network), **how_it_learnt(training, last)}.items()
-    )
+    facts = markup.facts(what_it_is(network) | how_it_learnt(training, last))
     rows = [
         [row["headline"], row["dataset"], share(row), interval(row), f"{row['counted']:,}"] for row in numbers
     ]
     titles = ["measured", "on", "#value", "#95 % interval", "#images or episodes"]
     return (
         f'<details class="card"><summary>{escape(network["model"])}: {escape(network["timm"])}, '
-        f"{network['parameters']:,} parameters</summary><dl>{facts}</dl>"
+        f"{network['parameters']:,} parameters</summary>{facts}"
         + bool(numbers) * markup.table(f"Numbers of {network['model']}", titles, rows)
         + f'<div class="curves">{"".join(map(sparkline, curves, curves.values()))}</div></details>'
     )
@@ -61,7 +58,7 @@ def what_it_is(network):
         "input": "not recorded",
         **{key: form.format(*network[name]) for key, (name, form) in sizes.items() if network[name]},
         "weights": f"{network['weights']}, digest {network['digest']}",
-        **({"head": network["head"]} if network["head"] else {}),
+        "head": network["head"],
     }
 
 
@@ -69,9 +66,9 @@ def how_it_learnt(training, last):
     """Facts of the training of a model, in words; nothing of one that was not trained here."""
     if training is None:
         return {}
-    told = {"trained on": training["data"], "recipe": training["recipe"]}
-    told |= {"epochs": f"{last['epoch']}"} if last else {}
-    return told | ({"teacher": training["teacher"]} if training["teacher"] else {})
+    epochs = last and f"{last['epoch']}"
+    told = {name: training[name] for name in ("recipe", "teacher")}
+    return {"trained on": training["data"], "epochs": epochs} | told
 
 
 def share(row):

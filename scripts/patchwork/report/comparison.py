@@ -45,7 +45,7 @@ def write(template, rows, runs, caption, chart):
         title="Patchwork: two runs compared",
         lead="Two runs compared, image by image",
         summary=escape(f"{told(rows)} Before: {runs[0]}. After: {runs[1]}."),
-        origin=origin.listed(origin.made()),
+        origin=markup.facts(origin.made()),
     )
 
 

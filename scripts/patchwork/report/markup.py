@@ -18,6 +18,12 @@ def count(number, one, many=None):
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def facts(known, more=""):
+    """A list of facts. known: {name: words}, those without words left out. more: HTML of others."""
+    told = (f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in known.items() if value)
+    return f"<dl>{''.join(told)}{more}</dl>"
+
+
 def heading(title):
     """The title of a column, with '#' in front if it holds numbers, '?' if rows can be chosen by what it
     holds."""

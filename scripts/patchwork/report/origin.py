@@ -47,7 +47,7 @@ def origin(tables):
         "computed with": f"{'; '.join(computations)}{several}" * bool(computations),
         "took": took and expenses.in_words(took),
     }
-    return listed(known | made(), '<dt>config</dt><dd><a href="#settings">as it was used</a></dd>')
+    return markup.facts(known | made(), '<dt>config</dt><dd><a href="#settings">as it was used</a></dd>')
 
 
 def made():
@@ -57,12 +57,6 @@ def made():
         "commit": git_commit(),
         "made with": ", ".join(versions()),
     }
-
-
-def listed(known, more=""):
-    """A list of facts. known: {name: words}, those without words left out. more: HTML of others."""
-    facts = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in known.items() if value)
-    return f'<dl class="origin">{facts}{more}</dl>'
 
 
 def versions():
