@@ -127,6 +127,7 @@ def test_hours_add_up(tmp_path):
     assert totals["all", "together"]["hours"] == 2.5
     assert totals["rule", "train_stage"]["gpu_hours"] == totals["rule", "train_stage"]["unknown_hours"] == 0.5
     assert totals["study", "occlusion"]["hours"] == 1 and totals["study", "(shared)"]["hours"] == 1.5
+    assert totals["family", "occlusion"]["hours"] == 1 and totals["family", "training"]["hours"] == 1.5
     assert totals["all", "together"]["dearest"] == "predict shapes vit random_drop 4x4"
     assert totals["all", "together"]["cpu_hours"] == pytest.approx(2 / 3600)
 

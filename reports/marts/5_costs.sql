@@ -5,7 +5,10 @@
 CREATE TABLE costs AS
 WITH
     asked_passes AS (
-        SELECT dataset, model, perturbation, variant, count(*) * any_value(images) AS passes_asked
+        SELECT
+            dataset, model, perturbation, variant,
+            any_value(family) AS family,
+            count(*) * any_value(images) AS passes_asked
         FROM asked
         JOIN datasets USING (dataset)
         GROUP BY ALL
@@ -22,7 +25,17 @@ WITH
         SELECT run, sum(images_per_second * seconds) / sum(seconds) AS images_per_second FROM epochs GROUP BY run
     )
 SELECT
-    study, rule, dataset, model, perturbation, variant, measure, run, part, device,
+    study, rule,
+    -- Of the figures that show it.
+    coalesce(
+        family,
+        measure,
+        CASE rule
+            WHEN 'probe' THEN 'transfer' WHEN 'few_shot' THEN 'few_shot' WHEN 'train_stage' THEN 'training'
+            WHEN 'map_saliency' THEN 'saliency' WHEN 'score_foreground' THEN 'saliency'
+        END
+    ) AS family,
+    dataset, model, perturbation, variant, measure, run, part, device,
     CASE WHEN copied_from IS NULL THEN greatest(job_seconds, passes_seconds) END AS seconds,
     CASE WHEN copied_from IS NULL AND coalesce(passes_seconds <= job_seconds, true) THEN cpu_seconds END AS cpu_seconds,
     memory_mb,
@@ -48,12 +61,15 @@ LEFT JOIN datasets USING (dataset)
 WHERE rule <> 'predict_shard' OR passes_with_shards <= passes_asked
 ORDER BY study, rule, dataset, model, perturbation, variant, measure, part;
 
--- The same for each study, for what several studies share, for each rule, and in all. Hours are those that jobs took;
+-- The same for each study, for what several studies share, for each family of figures, for each rule, and in all. Hours are those that jobs took;
 -- CPU hours are of all of their threads, of jobs that told them.
 CREATE TABLE cost_totals AS
 SELECT
-    CASE WHEN grouping(study) = 0 THEN 'study' WHEN grouping(rule) = 0 THEN 'rule' ELSE 'all' END AS per,
-    coalesce(study, rule, 'together') AS name,
+    CASE
+        WHEN grouping(study) = 0 THEN 'study' WHEN grouping(family) = 0 THEN 'family'
+        WHEN grouping(rule) = 0 THEN 'rule' ELSE 'all'
+    END AS per,
+    coalesce(study, family, rule, 'together') AS name,
     count(*) AS jobs,
     count(seconds) AS recorded,
     coalesce(sum(seconds), 0) / 3600 AS hours,
@@ -63,6 +79,6 @@ SELECT
     max(memory_mb) AS memory_mb,
     arg_max(concat_ws(' ', rule, dataset, model, perturbation, variant, measure, part), seconds) AS dearest,
     max(seconds) AS dearest_seconds
-FROM (SELECT * REPLACE (coalesce(study, '(shared)') AS study) FROM costs)
-GROUP BY GROUPING SETS ((study), (rule), ())
+FROM (SELECT * REPLACE (coalesce(study, '(shared)') AS study, coalesce(family, '(none)') AS family) FROM costs)
+GROUP BY GROUPING SETS ((study), (family), (rule), ())
 ORDER BY per, hours DESC, name;

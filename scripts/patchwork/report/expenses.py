@@ -1,8 +1,8 @@
-"""What it all took: by studies, by rules, and job by job."""
+"""What it all took: by studies, by figures, by rules, and job by job."""
 
 from patchwork.report import markup
 
-PER = {"study": "By study", "rule": "By rule"}
+PER = {"study": "By study", "family": "By figures", "rule": "By rule"}
 
 
 def expenses(totals, jobs):
@@ -19,7 +19,8 @@ def expenses(totals, jobs):
     return (
         f"<p><strong>{told}.</strong> {dearest}"
         "Told by Snakemake's benchmark files of the last run of each job, and by what strips have left. What "
-        "several studies ask for counts at the first. What makes images and weights is shared, as is all "
+        "several studies ask for counts at the first. Figures that show the same (occlusion, say) are told "
+        "together, without the trainings that they need. What makes images and weights is shared, as is all "
         "else that no study asks for by itself. Hours are those of the jobs; CPU hours those of all of their "
         "threads; memory is that of the host. Not in it: the warehouse, figures, sheets and this page.</p>"
         + "".join(summed(title, [row for row in totals if row["per"] == per]) for per, title in PER.items())
