@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import duckdb
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from conftest import ROOT, Project, make_room, save_random_weights
+from conftest import Project, make_room, save_random_weights
 from patchwork import models
 
 pytestmark = pytest.mark.slow
@@ -210,12 +209,6 @@ def test_what_the_embedded_run_shows_of_shape_texture_and_attention(tmp_path):
         assert top1(project, "shapes", model, "random_drop/8x8", 0.9) < clean - 20
         assert top1(project, "shapes", model, "shuffle_grid/plain", 1) == clean
     assert project.plan() == {}
-    [query] = re.findall(r"```sh\n(\.venv/bin/python .*?)```", (ROOT / "README.md").read_text(), re.S)
-    command = query.replace(".venv/bin/python", sys.executable)
-    told = subprocess.run(
-        ["bash", "-c", command], cwd=project.folder, capture_output=True, text=True, check=True
-    )
-    assert "predictions" in told.stdout and "2000" in told.stdout
     with duckdb.connect(project.path("results/warehouse.duckdb"), read_only=True) as db:
         found = dict(db.sql("SELECT (claim, about), verdict FROM claim_comparisons").fetchall())
         claims = dict(db.sql("SELECT key, verdict FROM claims").fetchall())
@@ -223,16 +216,9 @@ def test_what_the_embedded_run_shows_of_shape_texture_and_attention(tmp_path):
     assert found["stylized_bias", "vit_sin against vit on cue_conflict"] == "supported"
     assert found["shape_readable", "cnn_sin on sin"] == "supported"
     assert found["segmentation_random", "class token of vit on shapes"] == "supported"
-    shown = (
-        "patch_drop",
-        "off_grid",
-        "correlation",
-        "attention_visible",
-        "positions_invariant",
-        "permutation",
-    )
+    shown = ("patch_drop", "correlation", "attention_visible", "permutation")
     assert {claims[key] for key in shown} == {"supported"}
-    assert claims["off_grid_cnn"] == claims["adversarial_patch"] == "not supported"
+    assert claims["patch_drop_80"] == "not supported"
     assert claims["hierarchical"] == claims["people"] == "not measured"
     # What a training tells of its held-out images is what a strip tells of them.
     facts = json.loads(project.path("results/weights/trained/vit.json").read_text())
