@@ -16,6 +16,9 @@ def model_card(name):
         **{key: entry.get(key) for key in ("family", "timm", "run", "head")},
         "model": name,
         "options": str(entry.get("options", {})),
+        "architecture": built(entry),
+        "positions": entry.get("options", {}).get("pos_embed") != "none",
+        "untrained": entry.get("weights") == "random",
         "input_pixels": [pixels, pixels] if isinstance(pixels, int) else pixels,
         "weights": weights_source(name),
     }

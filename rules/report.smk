@@ -33,7 +33,6 @@ rule build_warehouse:
         saliency=config.get("saliency"),
         asked=lambda w: [strip | {"cells": strip_cells(strip)} for strip in asked],
         reference=reference,
-        architectures=[architecture_facts(name) for name in asked_models],
         trainings=[training_facts(name) for name in asked_models if "run" in models[name]],
         stylized=stylized_facts(),
         measures=asked_measures + learnt,  # in the order of the inputs

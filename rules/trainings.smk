@@ -1,6 +1,5 @@
 """What a training reads, and what it depends on beside. No rules here."""
 
-import re
 
 
 def stage_checkpoints(run):
@@ -67,20 +66,6 @@ def run_facts(run):
 def built(model):
     """What a network is built from, but for its weights."""
     return digest([model["timm"].split(".")[0], model.get("options", {}), model.get("size")])
-
-
-def architecture_facts(name):
-    """What tells which networks differ in one thing alone."""
-    model = models[name]
-    options, told = model.get("options", {}), re.search(r"patch(\d+)", model["timm"])
-    return {
-        "model": name,
-        "timm": model["timm"].split(".")[0],
-        "architecture": built(model),
-        "patch_pixels": options.get("patch_size", told and int(told[1])),
-        "positions": options.get("pos_embed") != "none",
-        "untrained": model.get("weights") == "random",
-    }
 
 
 def training_facts(name):

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from conftest import COLUMNS, ROOT, SQL
-from patchwork import tables, warehouse
+from patchwork import models, tables, warehouse
 
 CLASSES = ["circle", "ring", "square", "star"]
 IMAGES = 400
@@ -87,7 +88,16 @@ class Results:
         told = {"classes": json.dumps([*classes])}
         pq.write_table(pq.read_table(index).replace_schema_metadata(told), index)
 
-    def build(self, trainings=(), stylized=(), epochs=(), foregrounds=(), **more):
+    def weights(self, patch_pixels):
+        """The file of a network with patches of this size; None: without."""
+        path = self.folder / f"weights/{patch_pixels}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        side = patch_pixels or 1
+        name = "patch_embed.proj.weight" if patch_pixels else "conv.weight"
+        models.save(path, {name: torch.zeros(1, 3, side, side)})
+        return path
+
+    def build(self, trainings=(), stylized=(), epochs=(), foregrounds=(), networks=(), **more):
         path = self.folder / "warehouse.duckdb"
         given = {
             "predictions": [*self.predictions],
@@ -100,6 +110,7 @@ class Results:
         given |= {"trainings": epochs}
         told = {"asked": self.asked, "reference": self.asked[0]["model"], "columns": COLUMNS}
         told |= {"trainings": trainings, "stylized": stylized, **more}
+        told |= {"models": [each | {"file": self.weights(each["patch_pixels"])} for each in networks]}
         warehouse.build(path, given, told, *SQL, threads=1, memory_mb=500)
         return path
 

@@ -383,7 +383,7 @@ class World:
             TRAININGS,
             [*STYLIZED, *SIN],
             foregrounds=[self.foreground],
-            architectures=NETWORKS,
+            networks=NETWORKS,
             measures=self.measures,
             decisions={"conflict": [persons(self.results.folder)]},
         )
@@ -626,7 +626,7 @@ def biased(results, trainings, decisions, networks=()):
         results.dataset(name, *conflict())
     for (name, model), counts in decisions.items():
         results.strip(name, model, decide(*counts), family=FAMILIES.get(model, "other"))
-    return results.build(trainings, STYLIZED, architectures=networks)
+    return results.build(trainings, STYLIZED, networks=networks)
 
 
 def test_a_network_is_compared_with_itself_trained_on_what_was_stylized(results):

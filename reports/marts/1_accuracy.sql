@@ -137,6 +137,9 @@ LEFT JOIN labels USING (dataset)
 LEFT JOIN asked USING (dataset, model, perturbation, variant, level, seed)
 WHERE odd > 0 OR decided.labelled IS DISTINCT FROM labels.labelled OR (clean AND most_lost <> 0);
 
+-- How many images two cells, each a bit for each image, are both right about: a mean over pairs of cells.
+CREATE MACRO shared(hits, others) AS avg(coalesce(bit_count(hits & others), 0));
+
 -- How a model agrees with itself and with the reference, under each level and, where level is null, over all levels
 -- but the clean one. The share of right decisions of each image is a mean over cells, so the sum over images of
 -- the product of two such shares is a mean over pairs of cells: of the number of images that both are right about.
@@ -151,9 +154,9 @@ WITH
     )
 SELECT
     a.dataset, a.perturbation, a.variant, a.level, a.model, b.model AS other,
-    avg(coalesce(bit_count(a.hits), 0)) AS hits,
-    avg(coalesce(bit_count(b.hits), 0)) AS other_hits,
-    avg(coalesce(bit_count(a.hits & b.hits), 0)) AS products,
+    shared(a.hits, a.hits) AS hits,
+    shared(b.hits, b.hits) AS other_hits,
+    shared(a.hits, b.hits) AS products,
     max(a.images) AS images,
     count(*) AS pairs
 FROM parts AS a

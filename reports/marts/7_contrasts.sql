@@ -29,12 +29,13 @@ CREATE TEMP TABLE known_models AS
 WITH
     families AS (SELECT model, model_family FROM asked UNION SELECT model, model_family FROM measures)
 SELECT
-    model, model_family, data, head, teacher, run, timm, patch_pixels, positions,
+    model, model_family, data, patch_pixels, positions,
+    split_part(timm, '.', 1) AS timm, -- without the tag of its weights
     coalesce(untrained, false) AS untrained,
     coalesce(stylized, false) AS stylized
 FROM families
 LEFT JOIN trainings USING (model)
-LEFT JOIN architectures USING (model);
+LEFT JOIN networks USING (model);
 
 CREATE MACRO same_data(data, other) AS coalesce(data, other, '') = coalesce(other, data, '');
 
@@ -62,7 +63,7 @@ WITH
     as_given AS (
         SELECT s.model AS stylized_model, n.model AS natural_model
         FROM stylized_trainings AS s
-        JOIN architectures AS n USING (architecture)
+        JOIN networks AS n USING (architecture)
         ANTI JOIN trainings AS t ON t.model = n.model
         ANTI JOIN trained_here AS h ON h.stylized_model = s.model
         WHERE NOT untrained

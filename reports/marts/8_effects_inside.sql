@@ -16,7 +16,7 @@ WITH
     visible AS (
         SELECT dataset, model, token, image, block, occluded, untouched
         FROM attention
-        ANTI JOIN architectures AS n ON n.model = attention.model AND n.untrained
+        ANTI JOIN networks AS n ON n.model = attention.model AND n.untrained
         WHERE kind = 'visible' AND image IS NOT NULL -- each head is told as a mean over images, too
     ),
     last_visible AS (
@@ -103,7 +103,7 @@ WITH
         UNION ALL
         SELECT 'foreground', format('{} on {}', model, dataset), avg(jaccard), avg(random)
         FROM foreground
-        ANTI JOIN architectures AS n ON n.model = foreground.model AND n.untrained
+        ANTI JOIN networks AS n ON n.model = foreground.model AND n.untrained
         GROUP BY dataset, model, image
     ),
     compared AS (

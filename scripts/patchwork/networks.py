@@ -12,6 +12,9 @@ from patchwork import files, recorded
 NETWORKS = pa.schema(
     [
         *((name, pa.string()) for name in ("model", "family", "timm", "options", "run", "head", "weights")),
+        ("architecture", pa.string()),  # equal where the networks are, but for their weights
+        ("positions", pa.bool_()),  # false for a ViT without
+        ("untrained", pa.bool_()),  # of random weights
         ("digest", pa.string()),  # of names, shapes and values of the weights
         ("parameters", pa.int64()),
         ("patch_pixels", pa.list_(pa.int32())),  # height and width; null for a network without patches

@@ -81,14 +81,6 @@ TRAININGS = pa.schema(
         ("teacher", pa.string()),  # a model
     ]
 )
-ARCHITECTURES = pa.schema(
-    [
-        *((name, pa.string()) for name in ("model", "timm", "architecture")),  # timm: without its tag
-        ("patch_pixels", pa.int32()),  # along a side of a patch of a ViT, where it is known
-        ("positions", pa.bool_()),  # false for a ViT without
-        ("untrained", pa.bool_()),  # of random weights
-    ]
-)
 EPOCHS = pa.schema([("run", pa.string()), *metrics.EPOCHS])
 SQL_TYPES = {"int16": "SMALLINT", "int32": "INTEGER", "int64": "BIGINT", "string": "VARCHAR"}
 SQL_TYPES |= {
@@ -137,14 +129,13 @@ def build(path, given, told, marts, checks, threads, memory_mb):
 
     told: what the config says. asked: strips, dicts with the names of ASKED and `cells` [(level, seed)],
     clean level first. reference: the model that others are compared with. And, where there are some:
-    saliency {model, head, grid}; architectures, dicts of ARCHITECTURES; trainings, of models that were
-    trained here, of TRAININGS; stylized, of STYLIZED; published_as, of PUBLISHED_AS (kind: model or
-    dataset); measures, dicts of dataset, model, measure, model_family and `file`, the parquet file of
-    what it found; columns, of all measures that there are, {measure: {column: type}}: each becomes a view
-    of that name, beside dataset and model; decisions, CSV files of observers.decisions by dataset, {name:
-    [path]}. probe and few_shot are told as measures, with the name of their entry for a dataset. models:
-    see networks.networks. jobs: see recorded.jobs. absent: what is asked for and not there, dicts of
-    ABSENT.
+    saliency {model, head, grid}; trainings, of models that were trained here, dicts of TRAININGS;
+    stylized, of STYLIZED; published_as, of PUBLISHED_AS (kind: model or dataset); measures, dicts of
+    dataset, model, measure, model_family and `file`, the parquet file of what it found; columns, of all
+    measures that there are, {measure: {column: type}}: each becomes a view of that name, beside dataset
+    and model; decisions, CSV files of observers.decisions by dataset, {name: [path]}. probe and few_shot
+    are told as measures, with the name of their entry for a dataset. models: see networks.networks. jobs:
+    see recorded.jobs. absent: what is asked for and not there, dicts of ABSENT.
 
     marts: SQL texts in their order; checks: one. Raises ValueError with the comment of the first check that
     finds something, and before all else if a file is damaged or lacks columns.
@@ -167,7 +158,6 @@ def build(path, given, told, marts, checks, threads, memory_mb):
         "stylized": pa.Table.from_pylist(told.get("stylized", []), STYLIZED),
         "published_as": pa.Table.from_pylist(told.get("published_as", []), PUBLISHED_AS),
         "models_trained": pa.Table.from_pylist(told.get("trainings", []), TRAININGS),
-        "architectures": pa.Table.from_pylist(told.get("architectures", []), ARCHITECTURES),
         "saliency": pa.Table.from_pylist(
             [{k: str(v) for k, v in saliency.items()}] if saliency else [], SALIENCY
         ),
