@@ -15,16 +15,17 @@ CREATE MACRO p_value(effect, low, high, threshold) AS two_sided_p(
     END
 );
 
+CREATE TEMP TABLE written_claims AS
+SELECT row_number() OVER () AS place, * REPLACE (threshold::DOUBLE AS threshold)
+FROM read_csv(getvariable('claims'), all_varchar = true);
+
 -- What was compared for each claim, each comparison with a verdict of its own, by its interval alone.
 CREATE TABLE claim_comparisons AS
 SELECT
-    c.place, claim, about, effect, low, high, sampled, numbers,
+    place, effects.claim, about, effect, low, high, sampled, numbers,
     verdict(low, high, threshold, side) AS verdict
 FROM effects
-JOIN (
-    SELECT row_number() OVER () AS place, key AS claim, side, threshold::DOUBLE AS threshold
-    FROM read_csv(getvariable('claims'), all_varchar = true)
-) AS c USING (claim)
+JOIN written_claims ON key = effects.claim
 ORDER BY place, about;
 
 -- A row for each claim. Of several comparisons it tells the mean effect, between the mean of the lows and the mean of
@@ -32,10 +33,6 @@ ORDER BY place, about;
 -- mean. The interval is plain; verdicts are corrected by Holm for the number of claims that were measured.
 CREATE TABLE claims AS
 WITH
-    written AS (
-        SELECT row_number() OVER () AS place, * REPLACE (threshold::DOUBLE AS threshold)
-        FROM read_csv(getvariable('claims'), all_varchar = true)
-    ),
     means AS (
         SELECT
             place, key, side, threshold,
@@ -43,7 +40,7 @@ WITH
             min(sampled) AS sampled_least, max(sampled) AS sampled_most,
             count(*) AS comparisons,
             count(*) FILTER (verdict = 'supported') AS supporting
-        FROM written
+        FROM written_claims
         JOIN claim_comparisons AS c USING (place)
         GROUP BY ALL
     ),
@@ -67,6 +64,6 @@ SELECT
     coalesce(supporting, 0) AS supporting,
     verdict(low, high, threshold, side) AS uncorrected,
     if(p_corrected > 0.05, 'cannot tell', uncorrected) AS verdict
-FROM written AS w
+FROM written_claims AS w
 LEFT JOIN corrected USING (place, key)
 ORDER BY place;
