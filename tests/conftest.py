@@ -25,6 +25,7 @@ from playwright.sync_api import sync_playwright
 
 from patchwork.catalogue import catalogue
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SCREENS = {
     "light": {"viewport": {"width": 1200, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"},
@@ -130,11 +131,17 @@ def real():
 @pytest.fixture(scope="module")
 def chromium():
     """A browser, where one is installed."""
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if not path:
+    if not CHROMIUM:
         pytest.skip("chromium is not installed")
+    with launched() as browser:
+        yield browser
+
+
+@contextmanager
+def launched():
+    """The browser of this machine."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
 

@@ -32,7 +32,7 @@ def test_the_report_can_be_read(chromium, report, tmp_path, screen):
 
 def test_claims_are_sorted_and_chosen(chromium, report):
     with opened(chromium, report) as page:
-        table = page.locator("table.claims")
+        table = page.locator("#claims table")
         rows, titles = table.locator("tbody tr:visible"), table.locator("thead th")
 
         def column(place):
