@@ -30,13 +30,8 @@ def claims(rows, comparisons, drawn):
     for each in comparisons:
         of_claims.setdefault(each["claim"], []).append(each)
     measured = sum(row["comparisons"] > 0 for row in rows)
-    body = "".join(claim(row, of_claims.get(row["key"], []), drawn) for row in rows)
-    head = "".join(map(markup.heading, TITLES))
-    return (
-        f'{TEXT.format(summary(rows), measured)}<div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Table: claims"><table class="claims"><caption>Claims</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    told = (claim(row, of_claims.get(row["key"], []), drawn) for row in rows)
+    return TEXT.format(summary(rows), measured) + markup.framed("Claims", TITLES, told)
 
 
 def summary(rows):
@@ -51,20 +46,15 @@ def claim(row, comparisons, drawn):
     """The row of a claim."""
     figure = escape(row["figure"])
     cells = [
-        (False, f"{escape(row['claim'])}{remarks(row)}{details(row, comparisons)}"),
-        (False, row["verdict"]),
-        (True, f"{interval(row)}<br>{escape(row['unit'])}" if comparisons else "-"),
-        (True, images(row) if comparisons else "-"),
-        (False, f"{row['supporting']} of {row['comparisons']}" if comparisons else "-"),
-        (False, escape(published(row))),
-        (False, f'<a href="#{figure}">{figure.replace("_", " ")}</a>' if row["figure"] in drawn else "-"),
+        f"{escape(row['claim'])}{remarks(row)}{details(row, comparisons)}",
+        row["verdict"],
+        f"{interval(row)}<br>{escape(row['unit'])}" if comparisons else "-",
+        images(row) if comparisons else "-",
+        f"{row['supporting']} of {row['comparisons']}" if comparisons else "-",
+        escape(published(row)),
+        f'<a href="#{figure}">{figure.replace("_", " ")}</a>' if row["figure"] in drawn else "-",
     ]
-    body = "".join(f"<td{number(is_number)}>{cell}</td>" for is_number, cell in cells)
-    return f'<tr id="claim-{escape(row["key"])}" data-verdict="{row["verdict"]}">{body}</tr>'
-
-
-def number(is_number):
-    return ' class="number"' * is_number
+    return markup.row(TITLES, cells, f' id="claim-{escape(row["key"])}" data-verdict="{row["verdict"]}"')
 
 
 def remarks(row):

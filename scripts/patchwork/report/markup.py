@@ -7,6 +7,8 @@ from html import escape
 
 from PIL import Image
 
+NUMBER = ' class="number"'
+
 
 def in_script(value):
     """JSON that cannot end the script element it stands in, whatever its strings say."""
@@ -27,24 +29,30 @@ def facts(known, more=""):
 def heading(title):
     """The title of a column, with '#' in front if it holds numbers, '?' if rows can be chosen by what it
     holds."""
-    kind = {"#": ' class="number"', "?": " data-choose"}.get(title[0], "")
+    kind = {"#": NUMBER, "?": " data-choose"}.get(title[0], "")
     return f'<th scope="col"{kind}>{escape(title.lstrip("#?"))}</th>'
 
 
 def table(caption, titles, rows):
     """A table. titles: of its columns, see `heading`. rows: lists of strings."""
-    classes = [' class="number"' if title.startswith("#") else "" for title in titles]
-    head = "".join(map(heading, titles))
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(classes, row, strict=True))
-        + "</tr>"
-        for row in rows
-    )
+    return framed(caption, titles, (row(titles, map(escape, cells)) for cells in rows))
+
+
+def framed(caption, titles, rows):
+    """A table that scrolls in a region of its own. titles: of its columns, see `heading`. rows: see `row`."""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f"<caption>{escape(caption)}</caption><thead><tr>{''.join(map(heading, titles))}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def row(titles, cells, attributes=""):
+    """A row of a table. titles: of its columns, see `heading`. cells: HTML."""
+    told = "".join(
+        f"<td{NUMBER * title.startswith('#')}>{cell}</td>" for title, cell in zip(titles, cells, strict=True)
+    )
+    return f"<tr{attributes}>{told}</tr>"
 
 
 def img(text, data):

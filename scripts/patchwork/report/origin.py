@@ -20,7 +20,6 @@ PACKAGES = [
 
 def summary(tables, seeds):
     """What was run, in a sentence."""
-    names = {row["model"] for kind in ("models", "measures") for row in tables[kind]}
     seen = {
         row["dataset"]: f"{row['dataset']} ({markup.count(row['images'], 'image')}, "
         f"{markup.count(row['classes'], 'class', 'classes')})"
@@ -28,7 +27,12 @@ def summary(tables, seeds):
     }
     seen = {row["dataset"]: row["dataset"] for row in tables["measures"]} | seen
     listed = f"; seed{'s'[: len(seeds) != 1]} {', '.join(map(str, seeds))}" * bool(seeds)
-    return escape(f"{markup.count(len(names), 'model')} on {', '.join(seen.values())}{listed}.")
+    return escape(f"{markup.count(len(models(tables)), 'model')} on {', '.join(seen.values())}{listed}.")
+
+
+def models(tables):
+    """The names of the models that were evaluated or measured, sorted."""
+    return sorted({row["model"] for kind in ("models", "measures") for row in tables[kind]})
 
 
 def origin(tables):
@@ -40,9 +44,8 @@ def origin(tables):
     several = " (not all with the same software or on the same device)" * (len(computations) > 1)
     [took] = [row for row in tables["cost_totals"] if row["per"] == "all" and row["recorded"]] or [None]
     measured = sorted({row["measure"].replace("_", " ") for row in tables["measures"]})
-    names = {row["model"] for kind in ("models", "measures") for row in tables[kind]}
     known = {
-        "models": ", ".join(sorted(names)),
+        "models": ", ".join(models(tables)),
         "measures": ", ".join(measured),
         "computed with": f"{'; '.join(computations)}{several}" * bool(computations),
         "took": took and expenses.in_words(took),
