@@ -1,7 +1,6 @@
 """What a training reads, and what it depends on beside. No rules here."""
 
 
-
 def stage_checkpoints(run):
     """The checkpoints of a run, one at the end of each stage."""
     epochs, stage = runs[run]["epochs"], runs[run]["stage"]

@@ -6,7 +6,7 @@ jobs.start(snakemake)
 
 from pathlib import Path
 
-from patchwork import files, warehouse
+from patchwork import building, files
 
 given, params = snakemake.input, snakemake.params
 lists = ("predictions", "indexes", "foregrounds", "trainings")  # Snakemake drops an empty one
@@ -18,4 +18,4 @@ told["measures"] = [each | {"file": file} for each, file in zip(told["measures"]
 told["models"] = [each | {"file": file} for each, file in zip(told["models"], given.weights, strict=True)]
 sql = [Path(path).read_text() for path in given.marts], Path(given.checks).read_text()
 with files.whole(snakemake.output[0]) as path:
-    warehouse.build(path, kinds, told, *sql, snakemake.threads, snakemake.resources.mem_mb)
+    building.build(path, kinds, told, *sql, snakemake.threads, snakemake.resources.mem_mb)

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from conftest import COLUMNS, ROOT, SQL, Project
-from patchwork import comparing, tables, theme, warehouse
+from patchwork import building, comparing, tables, theme, warehouse
 from patchwork.catalogue import catalogue
 from patchwork.report import comparison, page
 
@@ -149,7 +149,7 @@ def make_up(folder, images, worse=0):
 def build(folder):
     """Build the warehouse of made-up strips."""
     files = sorted(Path(folder).glob("predictions/*/*/*/*.parquet"))
-    strips = [dict(zip(warehouse.STRIP, [*file.parts[-4:-1], file.stem], strict=True)) for file in files]
+    strips = [dict(zip(building.STRIP, [*file.parts[-4:-1], file.stem], strict=True)) for file in files]
     strips = [
         strip | {"family": "occlusion", "model_family": FAMILY[strip["model"]], "cells": CELLS}
         for strip in strips
@@ -159,7 +159,7 @@ def build(folder):
     lists = ("published", "superclasses", "claims", "glossary")
     given |= {name: ROOT / f"reports/{name}.csv" for name in lists}
     told = {"asked": strips, "reference": "m0", "columns": COLUMNS}
-    warehouse.build(Path(folder, "warehouse.duckdb"), given, told, *SQL, THREADS, MEMORY_MB)
+    building.build(Path(folder, "warehouse.duckdb"), given, told, *SQL, THREADS, MEMORY_MB)
 
 
 def warehouses():

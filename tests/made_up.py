@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from conftest import COLUMNS, ROOT, SQL
-from patchwork import models, tables, warehouse
+from patchwork import building, models, tables, warehouse
 
 CLASSES = ["circle", "ring", "square", "star"]
 IMAGES = 400
@@ -111,7 +111,7 @@ class Results:
         told = {"asked": self.asked, "reference": self.asked[0]["model"], "columns": COLUMNS}
         told |= {"trainings": trainings, "stylized": stylized, **more}
         told |= {"models": [each | {"file": self.weights(each["patch_pixels"])} for each in networks]}
-        warehouse.build(path, given, told, *SQL, threads=1, memory_mb=500)
+        building.build(path, given, told, *SQL, threads=1, memory_mb=500)
         return path
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest
 
 from made_up import IMAGES, STYLIZED, Results, conflict, decide, figure, rows, student, training
-from patchwork import warehouse
+from patchwork import building
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_trainings_know_what_their_data_were_stylized_from_and_how_they_went(res
     run = {"epoch": [1, 2], "loss": [2.0, 1.5], "top1": [0.2, 0.5], "held_out_top1": [0.25, None]}
     run |= {"held_out_shape_top1": [None, None], "held_out_images": [400, None], "learning_rate": [0.1, 0.0]}
     run |= {"images_per_second": [100, 110], "memory_mb": [500, 500], "seconds": [4, 4]}
-    schema = pa.schema([field for field in warehouse.EPOCHS if field.name != "run"])
+    schema = pa.schema([field for field in building.EPOCHS if field.name != "run"])
     pq.write_table(pa.table(run, schema), results.folder / "vit_run.parquet")
     trainings = [training("vit", "sin_train", "vit_run"), training("plain", "train")]
     path = results.build(trainings, STYLIZED, [results.folder / "vit_run.parquet"])

@@ -12,6 +12,7 @@ from PIL import Image
 
 from conftest import ROOT, make_room
 from patchwork import (
+    building,
     checkpoints,
     files,
     foreground,
@@ -137,9 +138,9 @@ READERS = {
     "tokens": ("t.npy", None, tokens.Tokens),
     "columns of tokens": ("t.json", None, lambda path: tokens.Tokens(path.with_suffix(".npy"))),
     "warehouse": ("warehouse.duckdb", None, lambda path: warehouse.query(path, "FROM accuracy")),
-    "strip": ("s.parquet", write_strip, lambda path: warehouse.read_footers([path], [], "predict")),
-    "foreground": ("f.parquet", write_strip, lambda path: warehouse.foreground_scores([path])),
-    "training": ("r.parquet", write_strip, lambda path: warehouse.epochs([path])),
+    "strip": ("s.parquet", write_strip, lambda path: building.read_footers([path], [], "predict")),
+    "foreground": ("f.parquet", write_strip, lambda path: building.foreground_scores([path])),
+    "training": ("r.parquet", write_strip, lambda path: building.epochs([path])),
     "checkpoint": ("c.pt", lambda path: checkpoints.save(path, {"a": torch.ones(9999)}), checkpoints.load),
     "figure": ("f.json", lambda path: path.write_text(json.dumps([*VALUES])), charts.read_json),
     "sheet": ("s.webp", WRITERS["webp"], read_picture),

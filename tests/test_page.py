@@ -17,7 +17,7 @@ import vl_convert
 from PIL import Image
 
 from conftest import COLUMNS, PERTURBATIONS, ROOT, opened
-from patchwork import columns, comparing, printing, tables, theme, warehouse
+from patchwork import building, columns, comparing, printing, tables, theme, warehouse
 from patchwork.catalogue import catalogue
 from patchwork.report import gaps, models, page
 from test_warehouse import CLASSES, IMAGES, Study
@@ -173,8 +173,8 @@ def path(tmp_path_factory):
     textures = [f"class{(label + 1) % CLASSES}" for label in study.index["label"].to_pylist()]
     study.index = study.index.append_column("texture_class", [textures])
     whole = Study(folder, models, "whole", {("clean", "plain"): ("clean", [0])})
-    epochs = [pa.array([1, 2], field.type) for field in warehouse.EPOCHS if field.name != "run"]
-    rows = pa.table(epochs, [name for name in warehouse.EPOCHS.names if name != "run"])
+    epochs = [pa.array([1, 2], field.type) for field in building.EPOCHS if field.name != "run"]
+    rows = pa.table(epochs, [name for name in building.EPOCHS.names if name != "run"])
     rows = rows.set_column(rows.column_names.index("held_out_images"), "held_out_images", [[40, 40]])
     pq.write_table(rows, folder / "a run.parquet")
     pq.write_table(rows, folder / "another.parquet")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from conftest import COLUMNS, ROOT, SQL, opened
-from patchwork import checkpoints, fetching, folders, models, packed, pixels, strips, warehouse
+from patchwork import building, checkpoints, fetching, folders, models, packed, pixels, strips, warehouse
 from patchwork.report import page
 from test_models import Trap
 from test_page import FIGURES, draw
@@ -152,7 +152,7 @@ def test_code_in_a_file_is_not_run_and_the_file_is_named(tmp_path, kind, name, r
 
 def test_code_in_the_metadata_of_a_parquet_file_is_not_run(tmp_path):
     path = trap("parquet", tmp_path / "a.parquet", tmp_path / "sprung")
-    warehouse.read_footers([path], [], "predict")
+    building.read_footers([path], [], "predict")
     pq.read_table(path)
     assert not (tmp_path / "sprung").exists()
 
@@ -228,7 +228,7 @@ def study(tmp_path_factory):
     lists = ("published", "superclasses", "claims", "glossary")
     given |= {name: ROOT / f"reports/{name}.csv" for name in lists}
     told = {"asked": asked, "reference": "vit", "columns": COLUMNS}
-    warehouse.build(folder / "w.duckdb", given, told, *SQL, threads=1, memory_mb=500)
+    building.build(folder / "w.duckdb", given, told, *SQL, threads=1, memory_mb=500)
     return folder
 
 

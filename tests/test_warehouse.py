@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import binomtest, norm, ttest_rel
 
 from conftest import COLUMNS, ROOT, SQL
-from patchwork import metrics, tables, warehouse
+from patchwork import building, metrics, tables, warehouse
 
 IMAGES, CLASSES, SEEDS = 40, 5, [0, 1, 2]
 MODELS = {"vit": "transformer", "cnn": "convolution"}
@@ -120,7 +120,7 @@ class Study:
         given |= {"trainings": epochs}
         told = {"asked": [strip for study in studies for strip in study.asked], "reference": self.reference}
         told |= {"saliency": saliency, "columns": COLUMNS, **more}
-        warehouse.build(path, given, told, *SQL, threads=2, memory_mb=500)
+        building.build(path, given, told, *SQL, threads=2, memory_mb=500)
         return path
 
 
@@ -430,12 +430,12 @@ def test_a_check_finds(study, corrupt, says):
         study.build(**more)
     meaning, *found = str(caught.value).splitlines()
     assert re.search(says, meaning)
-    assert 1 <= len(found) <= warehouse.SHOWN_ROWS
+    assert 1 <= len(found) <= building.SHOWN_ROWS
     assert all("dataset=shapes, model=vit" in row for row in found)
 
 
 def test_every_check_is_tried():
-    checks = [meaning for meaning, _ in warehouse.statements((ROOT / "reports/checks.sql").read_text())]
+    checks = [meaning for meaning, _ in building.statements((ROOT / "reports/checks.sql").read_text())]
     assert all(checks)
     assert all(any(re.search(says, check) for _, says in CORRUPTIONS) for check in checks)
 
@@ -448,7 +448,7 @@ def test_float16_may_round_the_probability_of_a_right_prediction_up(study):
 
 def test_statements_are_told_with_their_comments():
     text = "-- Of the file.\n\n-- One,\n-- two.\nSELECT 1\nWHERE ';' = ''; -- why\n\nSELECT 2;\n-- the end\n"
-    found = list(warehouse.statements(text))
+    found = list(building.statements(text))
     assert found == [("One, two.", "SELECT 1\nWHERE ';' = ''"), ("", "SELECT 2")]
 
 
@@ -594,7 +594,7 @@ def made_up(path, schema):
 
 
 ATTENTION = pa.schema({name: pa.type_for_alias(kind) for name, kind in COLUMNS["attention"].items()})
-SCORES = pa.schema([field for field in warehouse.FOREGROUND if field.name not in ("dataset", "model")])
+SCORES = pa.schema([field for field in building.FOREGROUND if field.name not in ("dataset", "model")])
 OLDER = {  # a kind of files: a column that it lacks, the schema of one that has all, and what makes it
     "predictions": ("tokens_cut", tables.PREDICTIONS, "predict"),
     "indexes": ("problem", None, "pack_images"),
@@ -619,10 +619,10 @@ def test_a_file_that_lacks_a_column_is_named_before_anything_is_built(tmp_path, 
     told = {"measures": measures, "columns": COLUMNS}
     sure = re.escape(f"{without(other, column)} is of another version and lacks {column}")
     with pytest.raises(ValueError, match=f"^{sure}: delete it and run again$"):
-        warehouse.build(tmp_path / "w.duckdb", given, told, *SQL, threads=1, memory_mb=500)
+        building.build(tmp_path / "w.duckdb", given, told, *SQL, threads=1, memory_mb=500)
     sure = re.escape(f"{without(one, column)} is of another version and lacks {column} (as do 1 more)")
     with pytest.raises(ValueError, match=f"^{sure}: snakemake --forcerun {rule} makes them again$"):
-        warehouse.build(tmp_path / "w.duckdb", given, told, *SQL, threads=1, memory_mb=500)
+        building.build(tmp_path / "w.duckdb", given, told, *SQL, threads=1, memory_mb=500)
     assert not (tmp_path / "w.duckdb").exists()
 
 
@@ -630,7 +630,7 @@ def test_all_columns_that_a_file_lacks_are_named(study):
     [path, *_], _ = study.write()
     without(path, "tokens_lost", "tokens_cut")
     with pytest.raises(ValueError, match=f"^{path} is .* lacks tokens_lost, tokens_cut: delete it"):
-        warehouse.read_footers([path], tables.PREDICTIONS.names, "predict")
+        building.read_footers([path], tables.PREDICTIONS.names, "predict")
 
 
 @pytest.mark.parametrize(("sql", "lacking"), [("FROM nothing", "nothing"), ("SELECT old FROM models", "old")])
