@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from conftest import COLUMNS, ROOT, SQL, Project
-from patchwork import building, comparing, tables, theme, warehouse
+from conftest import COLUMNS, LISTS, ROOT, SQL, Project
+from patchwork import building, columns, comparing, figures, tables
 from patchwork.catalogue import catalogue
 from patchwork.report import comparison, page
 
@@ -156,8 +156,7 @@ def build(folder):
     ]
     given = {"predictions": files, "indexes": [Path(folder, "images/imagenet.parquet")]}
     given |= {"foregrounds": [], "trainings": []}
-    lists = ("published", "superclasses", "claims", "glossary")
-    given |= {name: ROOT / f"reports/{name}.csv" for name in lists}
+    given |= LISTS
     told = {"asked": strips, "reference": "m0", "columns": COLUMNS}
     building.build(Path(folder, "warehouse.duckdb"), given, told, *SQL, THREADS, MEMORY_MB)
 
@@ -185,16 +184,15 @@ def warehouses():
 
 def write_page(folder):
     """The report of made-up strips, with all figures that have something to show."""
-    path, figures = Path(folder, "warehouse.duckdb"), []
+    path, drawn = Path(folder, "warehouse.duckdb"), []
     for name, entry in catalogue(ROOT / "reports/figures").items():
-        figure = runpy.run_path(ROOT / f"reports/figures/{name}.py")
-        rows = warehouse.query(path, figure["SQL"])
-        if len(rows):
+        text = figures.draw(ROOT / f"reports/figures/{name}.py", path, entry["doc"])
+        if columns.rows(json.loads(text)):
             file = Path(folder, f"{name}.json")
-            file.write_text(theme.specification(figure["chart"](rows), entry["doc"]))
-            figures.append((name, entry["doc"], file))
+            file.write_text(text)
+            drawn.append((name, entry["doc"], file))
     template = (ROOT / "reports/page.html").read_text()
-    Path(folder, "page.html").write_text(page.page(template, path, figures, [], [], [], {}, {}))
+    Path(folder, "page.html").write_text(page.page(template, path, drawn, [], [], [], {}, {}))
 
 
 def compare(folder):

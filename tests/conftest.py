@@ -15,6 +15,7 @@ SQL = (
     [path.read_text() for path in sorted((ROOT / "reports/marts").glob("*.sql"))],
     (ROOT / "reports/checks.sql").read_text(),
 )
+LISTS = {name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses", "claims", "glossary")}
 PERTURBATIONS = ROOT / "scripts/patchwork/perturbations"
 sys.path.insert(0, str(ROOT / "scripts"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many processes as cores test at once

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from conftest import COLUMNS, ROOT, SQL
+from conftest import COLUMNS, LISTS, ROOT, SQL
 from patchwork import building, models, tables, warehouse
 
 CLASSES = ["circle", "ring", "square", "star"]
@@ -104,9 +104,7 @@ class Results:
             "indexes": [*self.indexes.values()],
             "foregrounds": foregrounds,
         }
-        given |= {
-            name: ROOT / f"reports/{name}.csv" for name in ("published", "superclasses", "claims", "glossary")
-        }
+        given |= LISTS
         given |= {"trainings": epochs}
         told = {"asked": self.asked, "reference": self.asked[0]["model"], "columns": COLUMNS}
         told |= {"trainings": trainings, "stylized": stylized, **more}

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import COLUMNS, ROOT, SQL, opened
+from conftest import COLUMNS, LISTS, ROOT, SQL, opened
 from patchwork import building, checkpoints, fetching, folders, models, packed, pixels, strips, warehouse
 from patchwork.report import page
 from test_models import Trap
@@ -225,8 +225,7 @@ def study(tmp_path_factory):
             | {"family": family, "model_family": "vit", "cells": [list(cell) for cell in cells]}
         )
     given = {"predictions": files, "indexes": [index], "foregrounds": [], "trainings": []}
-    lists = ("published", "superclasses", "claims", "glossary")
-    given |= {name: ROOT / f"reports/{name}.csv" for name in lists}
+    given |= LISTS
     told = {"asked": asked, "reference": "vit", "columns": COLUMNS}
     building.build(folder / "w.duckdb", given, told, *SQL, threads=1, memory_mb=500)
     return folder

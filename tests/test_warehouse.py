@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest, norm, ttest_rel
 
-from conftest import COLUMNS, ROOT, SQL
+from conftest import COLUMNS, LISTS, ROOT, SQL
 from patchwork import building, metrics, tables, warehouse
 
 IMAGES, CLASSES, SEEDS = 40, 5, [0, 1, 2]
@@ -115,8 +115,7 @@ class Study:
             "indexes": [*indexes],
             "foregrounds": foregrounds,
         }
-        given |= {name: ROOT / f"reports/{name}.csv" for name in ("superclasses", "claims", "glossary")}
-        given |= {"published": published}
+        given |= LISTS | {"published": published}
         given |= {"trainings": epochs}
         told = {"asked": [strip for study in studies for strip in study.asked], "reference": self.reference}
         told |= {"saliency": saliency, "columns": COLUMNS, **more}
