@@ -115,7 +115,7 @@ def test_values_that_are_no_numbers_name_their_images():
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_the_warehouse_knows_the_types_of_every_measure(name):
-    from patchwork.warehouse import SQL_TYPES
+    from patchwork.building import SQL_TYPES
 
     entry = MEASURES[name]
     assert set(entry["columns"].values()) <= set(SQL_TYPES)
