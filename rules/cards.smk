@@ -5,6 +5,7 @@ def weights_source(name):
     """Where the weights of a model come from, in words."""
     entry = models[name]
     told = entry.get("weights", "timm's hub")
+    told += ", whose sha256 nobody told" * (entry.get("sha256") == UNKNOWN)
     return "trained here" if "run" in entry else "random numbers" if told == "random" else told
 
 

@@ -15,7 +15,7 @@ sys.path.insert(0, f"{HERE}/scripts")
 
 from patchwork import entries, settings, sources
 from patchwork.catalogue import catalogue, cells, variants
-from patchwork.urls import is_url
+from patchwork.urls import UNKNOWN, is_url
 
 RECIPES = yaml.safe_load(Path(HERE, "rules/recipes.yaml").read_text())
 

@@ -18,7 +18,6 @@ rule fetch_weights:
         code=program("fetch_weights.py"),
         stamp=lambda w: weights_stamp(w.model),
         model=lambda w: facts(models[w.model]),
-        store="results/unfinished",
     script:
         "../scripts/fetch_weights.py"
 
@@ -60,6 +59,5 @@ checkpoint weigh_downloads:
     params:
         models=lambda w: lacking("models"),
         datasets=lambda w: lacking("datasets"),
-        store="results/unfinished",
     script:
         "../scripts/weigh_downloads.py"

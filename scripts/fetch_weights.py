@@ -5,7 +5,10 @@ from patchwork import jobs
 jobs.start(snakemake)
 
 from patchwork import fetching, files
+from patchwork.urls import UNKNOWN
 
-params = snakemake.params
+name, entry = snakemake.wildcards.model, snakemake.params.model
 with files.whole(snakemake.output[0]) as path:
-    fetching.fetch(snakemake.wildcards.model, params.model, path, params.store)
+    sha256 = fetching.fetch(name, entry, path)
+if entry.get("sha256") == UNKNOWN:
+    print(f"sha256: {sha256}  # of models.{name}, {entry['weights']}", file=jobs.terminal)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from patchwork import downloads, files
 
-params, made = snakemake.params, Path(snakemake.output[0]).parent
-found = [downloads.of_model(name, entry, str(made), params.store) for name, entry in params.models.items()]
+params, made = snakemake.params, str(Path(snakemake.output[0]).parent)
+found = [downloads.of_model(name, entry, made) for name, entry in params.models.items()]
 found += [each for name, entry in params.datasets.items() for each in downloads.of_dataset(name, entry)]
 found = downloads.once(found)
 rooms = downloads.disks(found)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import save, save_file
+from torch import hub
 from torchvision import datasets
 
 from conftest import Project
-from patchwork import downloads, sources
-from test_fetching import WEIGHTS, Hub, at_url, no_proxy, serving, short, state  # noqa: F401 - a fixture
+from patchwork import downloads, fetching, sources
+from test_fetching import WEIGHTS, Hub, at_url, no_proxy, own_cache, serving, short, state  # noqa: F401
 from test_sources import archive, textures
 
 MEGABYTE = 1_000_000
@@ -28,28 +29,31 @@ def test_the_size_of_a_url_is_what_its_server_tells(tmp_path):
     entry = {"timm": "test_vit", "weights": "", "sha256": "0" * 64}
     with serving({"/w.pth": b"x" * 1234}) as (address, asked):
         sizes = [
-            downloads.of_model("m", entry | {"weights": f"{address}/{path}"}, "made", "store").size_bytes
+            downloads.of_model("m", entry | {"weights": f"{address}/{path}"}, "made").size_bytes
             for path in ("w.pth", "none.pth")
         ]
     assert sizes == [1234, None] and {command for command, _ in asked} == {"HEAD"}
-    gone = downloads.of_model("m", entry | {"weights": f"{address}/w.pth"}, "made", "store")
-    assert gone == downloads.Download("models.m", f"{address}/w.pth", None, ("made", "store"))
+    gone = downloads.of_model("m", entry | {"weights": f"{address}/w.pth"}, "made")
+    assert gone == downloads.Download("models.m", f"{address}/w.pth", None, ("made", hub.get_dir()))
+    fetching.kept(f"{address}/w.pth").parent.mkdir(parents=True)
+    fetching.kept(f"{address}/w.pth").write_bytes(b"x" * 1234)
+    assert downloads.of_model("m", entry | {"weights": f"{address}/w.pth"}, "made").size_bytes == 0
 
 
-def test_weights_of_timm_at_a_url_count_nothing_once_torch_keeps_them(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+def test_weights_of_timm_at_a_url_count_nothing_once_torch_keeps_them():
     with serving({"/net-300e.pth": b"x" * 1234}) as (address, _):
-        first = downloads.of_model("m", at_url(f"{address}/net-300e.pth"), "made", "store")
-        (tmp_path / "hub/checkpoints").mkdir(parents=True)
-        (tmp_path / "hub/checkpoints/net-300e.pth").write_bytes(b"x" * 1234)
-        second = downloads.of_model("m", at_url(f"{address}/net-300e.pth"), "made", "store")
-    assert first.size_bytes == 1234 and first.folders == ("made", str(tmp_path / "hub"))
+        first = downloads.of_model("m", at_url(f"{address}/net-300e.pth"), "made")
+        folder = Path(hub.get_dir(), "checkpoints")
+        folder.mkdir(parents=True)
+        (folder / "net-300e.pth").write_bytes(b"x" * 1234)
+        second = downloads.of_model("m", at_url(f"{address}/net-300e.pth"), "made")
+    assert first.size_bytes == 1234 and first.folders == ("made", hub.get_dir())
     assert second.size_bytes == 0
 
 
 def test_weights_that_timm_does_not_have_are_of_unknown_size():
     for name in ("test_vit.bogus", "vgg_normalised"):
-        assert downloads.of_model("m", {"timm": name}, "made", "store").size_bytes is None
+        assert downloads.of_model("m", {"timm": name}, "made").size_bytes is None
 
 
 ARCHIVES = {

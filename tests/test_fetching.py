@@ -90,6 +90,11 @@ def serving(files, handler=Shelf):
 
 
 @pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+@pytest.fixture(autouse=True)
 def no_proxy(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -102,9 +107,14 @@ def state(entry=ENTRY, seed=3):
 
 
 def fetched(entry, tmp_path):
-    (tmp_path / "downloads").mkdir(exist_ok=True)
-    fetching.fetch("net", entry, tmp_path / "out.safetensors", tmp_path / "downloads")
+    fetching.fetch("net", entry, tmp_path / "out.safetensors")
     return models.load(tmp_path / "out.safetensors")[0]
+
+
+def cached(tmp_path):
+    """The names of the files of URLs that are kept; of each there may be a lock."""
+    names = {path.name for path in (tmp_path / "torch/hub/checkpoints").iterdir()}
+    return {name for name in names if not name.endswith(".lock")}
 
 
 def same(first, second):
@@ -167,7 +177,7 @@ def test_a_url_with_another_hash_is_refused_and_named(tmp_path):
         url = f"{address}/w.safetensors"
         with pytest.raises(ValueError, match=f"^{url} is not the file that the config means"):
             fetched(url_entry(url, content + b"x"), tmp_path)
-    assert not [*(tmp_path / "downloads").iterdir()] and not (tmp_path / "out.safetensors").exists()
+    assert not cached(tmp_path) and not (tmp_path / "out.safetensors").exists()
 
 
 def test_a_url_that_is_not_there_is_named(tmp_path):
@@ -201,7 +211,59 @@ def test_a_name_that_tells_the_first_digits_of_the_hash_is_enough(tmp_path):
         told = f"^{address}{wrong} is not the file that the config means: .*, not {short(content + b'x')}$"
         with pytest.raises(ValueError, match=told):
             fetched(ENTRY | {"weights": address + wrong}, tmp_path)
-    assert not [*(tmp_path / "downloads").iterdir()]
+    assert cached(tmp_path) == {right[1:]}
+
+
+def test_what_was_fetched_is_kept_for_other_models_and_without_its_server(tmp_path):
+    content = save(state())
+    named, plain = f"/net-{short(content)}.safetensors", "/w.safetensors"
+    with serving({named: content, plain: content}) as (address, asked):
+        entries = [ENTRY | {"weights": address + named}, url_entry(address + plain, content)]
+        for entry in entries:
+            fetched(entry, tmp_path)
+    assert asked == [("GET", named), ("GET", plain)]
+    assert all(same(fetched(entry, tmp_path), state()) for entry in entries)
+    assert len(cached(tmp_path)) == 2 and named[1:] in cached(tmp_path)  # by that name torch finds it, too
+    (tmp_path / f"torch/hub/checkpoints{named}").write_bytes(b"spoilt")
+    with pytest.raises(ValueError, match=r"cannot be fetched: .*refused"):
+        fetched(entries[0], tmp_path)
+
+
+def test_files_of_one_name_from_two_places_are_two(tmp_path):
+    contents = {f"/{place}/w.pth.tar": save(state(seed=seed)) for seed, place in enumerate("ab")}
+    with serving(contents) as (address, _):
+        names = {fetching.kept(address + path).name for path in contents}
+    assert len(names) == 2 and all(name.endswith("-w.pth.tar") for name in names)
+    name = "resnet50_train_60_epochs-c8e5653e.pth.tar"
+    assert fetching.kept(f"https://x.org/{name}?raw=true").name == name
+
+
+def test_an_unknown_hash_is_told_and_saved_with_the_weights(tmp_path):
+    torch.save({"state_dict": state()}, tmp_path / "w.pth.tar")
+    content = (tmp_path / "w.pth.tar").read_bytes()
+    with serving({"/w.pth.tar": content}) as (address, asked):
+        entry = ENTRY | {"weights": f"{address}/w.pth.tar", "sha256": "unknown"}
+        told = fetching.fetch("net", entry, tmp_path / "out.safetensors")
+    found, metadata = models.load(tmp_path / "out.safetensors")
+    assert told == hashlib.sha256(content).hexdigest() and json.loads(metadata["sha256"]) == told
+    assert same(found, state())
+    # Pasted into the config it needs no second download.
+    assert same(fetched(entry | {"sha256": told}, tmp_path), state()) and asked == [("GET", "/w.pth.tar")]
+
+
+def test_what_is_no_file_of_weights_is_not_kept_where_no_hash_is_known(tmp_path):
+    with serving({"/w.pth": b"<html>Log in first</html>"}) as (address, _):
+        entry = ENTRY | {"weights": f"{address}/w.pth", "sha256": "unknown"}
+        with pytest.raises(ValueError, match="is not a plain file of weights and was not run"):
+            fetched(entry, tmp_path)
+    assert not cached(tmp_path)
+
+
+def test_the_hash_of_a_file_is_saved_with_its_weights(tmp_path):
+    save_file(state(), tmp_path / "w.safetensors")
+    fetched(ENTRY | {"weights": str(tmp_path / "w.safetensors")}, tmp_path)
+    told = json.loads(models.load(tmp_path / "out.safetensors")[1]["sha256"])
+    assert told == hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
 
 
 def at_url(url):
@@ -210,8 +272,7 @@ def at_url(url):
     return ENTRY | {"options": ENTRY["options"] | {"pretrained_cfg_overlay": overlay}}
 
 
-def test_urls_of_timm_are_kept_by_torch_and_their_hash_is_checked(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+def test_urls_of_timm_are_kept_by_torch_and_their_hash_is_checked(tmp_path):
     torch.save(state(), tmp_path / "w.pth")
     content = (tmp_path / "w.pth").read_bytes()
     # What looks like a hash in the last one is a number of epochs.
@@ -234,7 +295,7 @@ def test_random_weights_belong_to_the_name_of_the_model(tmp_path):
     for number, name in enumerate(["one", "one", "two"]):
         torch.manual_seed(number)  # what was drawn before does not matter, and nothing else is changed
         expected = torch.rand(1, generator=torch.Generator().manual_seed(number))
-        fetching.fetch(name, entry, tmp_path / f"{number}.safetensors", tmp_path)
+        fetching.fetch(name, entry, tmp_path / f"{number}.safetensors")
         assert torch.equal(torch.rand(1), expected)
         found[number] = models.load(tmp_path / f"{number}.safetensors")[0]
     assert same(found[0], found[1])
@@ -251,7 +312,7 @@ sys.path.insert(0, sys.argv[1])
 from patchwork import fetching
 for name in sys.argv[3:]:
     try:
-        fetching.fetch(name, {"timm": name}, f"{sys.argv[2]}/{name}.safetensors", sys.argv[2])
+        fetching.fetch(name, {"timm": name}, f"{sys.argv[2]}/{name}.safetensors")
         print(json.dumps([name, None]))
     except ValueError as error:
         print(json.dumps([name, str(error)]))

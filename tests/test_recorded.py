@@ -143,7 +143,9 @@ def test_parameters_are_those_that_the_network_itself_counts(tmp_path, entry):
     [row] = networks.networks(
         [entry | {"file": tmp_path / "weights.safetensors", "model": "m"}], []
     ).to_pylist()
-    assert row["input_pixels"] is None and row["grid"] is None
+    assert row["input_pixels"] is None and row["grid"] is None and row["sha256"] is None
+    models.save(tmp_path / "weights.safetensors", net.state_dict(), sha256="ab" * 32)
+    assert networks.weights(tmp_path / "weights.safetensors") == told | {"sha256": "ab" * 32}
 
 
 def test_damaged_weights_are_named(tmp_path):
@@ -187,7 +189,7 @@ def test_coverage_tells_every_state_in_words(tmp_path):
 def test_a_card_has_facts_numbers_and_curves():
     network = {"model": "<vit>", "timm": "test_vit", "parameters": 1234567, "family": "vit", "options": "{}"}
     network |= {"input_pixels": [64, 64], "patch_pixels": [8, 8], "grid": [8, 8], "weights": "trained here"}
-    network |= {"digest": "abc", "run": "vit", "head": None}
+    network |= {"digest": "abc", "sha256": "def", "run": "vit", "head": None}
     number = {"model": "<vit>", "headline": "top-1", "dataset": "shapes", "unit": "share", "value": 0.5}
     number |= {"low": 0.4, "high": 0.6, "counted": 1000}
     training = {"model": "<vit>", "data": "train", "recipe": "deit", "teacher": "cnn"}
@@ -205,6 +207,13 @@ def test_a_card_has_facts_numbers_and_curves():
 
 
 def test_what_was_not_recorded_is_said_to_be_so():
-    network = {"family": "cnn", "options": "{}", "weights": "timm's hub", "digest": "abc", "head": None}
+    network = {
+        "family": "cnn",
+        "options": "{}",
+        "weights": "timm's hub",
+        "digest": "abc",
+        "sha256": None,
+        "head": None,
+    }
     network |= {"input_pixels": None, "patch_pixels": None, "grid": None}
     assert cards.what_it_is(network)["input"] == "not recorded"

@@ -71,6 +71,11 @@ def test_a_url_whose_name_tells_its_hash_needs_no_other(tmp_path):
     assert problems(tmp_path, ("    run: first\n", url)) == []
 
 
+@pytest.mark.parametrize("place", ["https://x.org/w.pth", "http://127.0.0.1:8000/w.pth"])
+def test_the_hash_of_a_url_may_be_unknown_where_nobody_can_change_what_it_sends(tmp_path, place):
+    assert problems(tmp_path, ("    run: first\n", f"    weights: {place}\n    sha256: unknown\n")) == []
+
+
 @pytest.mark.parametrize("name", ["config.yaml", *(f"config/{path.name}" for path in CONFIGS)])
 def test_the_configs_that_come_with_the_workflow_are_good(name):
     config = yaml.safe_load((ROOT / name).read_text())
@@ -310,6 +315,18 @@ MISTAKES = {
         "models.mine.weights is a URL: give its `sha256`",
         [],
     ),
+    "an unknown hash of what others can change on its way": (
+        "run: first",
+        "weights: http://x.org/w.pth\n    sha256: unknown",
+        "models.mine.sha256 can be unknown only of a URL of https",
+        [],
+    ),
+    "an unknown hash of a file": (
+        "run: first",
+        "weights: w.pth\n    sha256: unknown",
+        "models.mine.sha256 can be unknown only of a URL of https",
+        [],
+    ),
     "weights from two places": (
         "run: first",
         "run: first\n    weights: w.pth",
@@ -414,6 +431,8 @@ AWAY = {
     "a grid finer than the pixels": 17,
     "weights from two places": -3,
     "a hash that is none": 1,
+    "an unknown hash of what others can change on its way": 1,
+    "an unknown hash of a file": 1,
     "an entry that is no name": -1,
 }
 

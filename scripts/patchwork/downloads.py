@@ -26,17 +26,16 @@ class Download(NamedTuple):
     folders: tuple[str, ...]
 
 
-def of_model(name, entry, made, store):
+def of_model(name, entry, made):
     """The weights of a model that come from the network.
 
     entry: of the config, {timm, weights}. made: the folder of the weights that all models are read from.
-    store: that of URLs while they are downloaded.
     """
     from torch import hub
 
-    source = entry.get("weights")
-    if source:
-        return Download(f"models.{name}", source, urls.length(source), (made, store))
+    if source := entry.get("weights"):
+        size = 0 if fetching.kept(source).is_file() else urls.length(source)
+        return Download(f"models.{name}", source, size, (made, hub.get_dir()))
     try:
         where, place = fetching.published(entry)
     except RuntimeError:  # timm knows no such weights, which `fetch_weights` tells

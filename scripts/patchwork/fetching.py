@@ -10,38 +10,52 @@ import safetensors
 import torch
 
 from patchwork import models
-from patchwork.urls import digest, download, hash_in_name, is_url
+from patchwork.urls import UNKNOWN, digest, download, hash_in_name, is_url
 
 # What torch and safetensors raise for a file that is damaged, something else, or holds code.
 UNREADABLE = pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, KeyError, OSError
 
 
-def fetch(name, entry, path, folder):
+def fetch(name, entry, path):
     """Get the weights of the model `name` and save them at `path`.
 
-    entry: of the config, {timm, options, weights, sha256}.
-    folder: for a file while it is downloaded; what a job that failed has left there is gone on with.
+    entry: of the config, {timm, options, weights, sha256}. Returns the sha256 of the file that they come
+    from, which is saved with them; None for random ones and those that timm finds by itself.
     Raises ValueError or FileNotFoundError naming the model, file or URL when the weights
     cannot be had, are not what the sha256 says, do not fit or hold NaN.
     """
     source = entry.get("weights")
     if source is None:
         models.save(path, pretrained(entry).state_dict())
-        return
+        return None
     if source == "random":
         models.save(path, random(name, entry).state_dict())
-        return
-    net, file = models.create(entry), source
+        return None
+    net, file, told = models.create(entry), source, entry.get("sha256")
     if is_url(source):
-        sha256 = entry.get("sha256") or hash_in_name(source)
-        file = Path(folder, f"{name}-{sha256}{Path(urlsplit(source).path).suffix}")
-        download(source, sha256, file)
-    elif "sha256" in entry and (found := digest(file)) != entry["sha256"]:
+        file = kept(source)
+        found = download(source, None if told == UNKNOWN else told or hash_in_name(source), file)
+    elif not Path(file).is_file():
+        raise FileNotFoundError(f"there is no weights file {file}")
+    elif (found := digest(file)) != (told or found):
         raise ValueError(f"{file} is not the file that the config means: its sha256 is {found}")
-    models.fit(net, read_checkpoint(file, net), source)
-    models.save(path, net.state_dict())
-    if is_url(source):
-        file.unlink()
+    try:
+        state = read_checkpoint(file, net)
+    except ValueError:
+        if told == UNKNOWN:  # no digest has told that it is something else
+            file.unlink()
+        raise
+    models.fit(net, state, source)
+    models.save(path, net.state_dict(), sha256=found)
+    return found
+
+
+def kept(url):
+    """Where the file of a URL is kept: among those of torch, by its name if that tells its hash, as there; of
+    others, two may have one name."""
+    name = Path(urlsplit(url).path).name
+    other = "" if hash_in_name(url) else f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-"
+    return Path(torch.hub.get_dir(), "checkpoints", f"{other}{name}")
 
 
 def random(name, entry):

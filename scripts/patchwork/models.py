@@ -347,11 +347,12 @@ def fit(net, state, source):
     net.load_state_dict(state)
 
 
-def save(path, state, classes=None, metrics=None):
+def save(path, state, classes=None, metrics=None, sha256=None):
     """Write a state dict as .safetensors with its digest and, if known, the classes it was trained on, none
-    if it learnt without labels, and how that went (a dict of numbers)."""
+    if it learnt without labels, how that went (a dict of numbers), and the sha256 of the file that it is
+    from."""
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    facts = {"classes": classes, "metrics": metrics}
+    facts = {"classes": classes, "metrics": metrics, "sha256": sha256}
     metadata = {key: json.dumps(fact) for key, fact in facts.items() if fact is not None}
     safetensors.torch.save_file(state, path, metadata | {"digest": digest(state)})
 
@@ -366,7 +367,7 @@ def digest(state):
 
 
 def load(path):
-    """A state dict and the metadata that `save` wrote, {digest, classes, metrics}.
+    """A state dict and the metadata that `save` wrote, {digest, classes, metrics, sha256}.
 
     Raises ValueError naming the file if it is cut short or its values are not those that were saved.
     """

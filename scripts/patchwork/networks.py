@@ -16,6 +16,7 @@ NETWORKS = pa.schema(
         ("positions", pa.bool_()),  # false for a ViT without
         ("untrained", pa.bool_()),  # of random weights
         ("digest", pa.string()),  # of names, shapes and values of the weights
+        ("sha256", pa.string()),  # of the file that they come from
         ("parameters", pa.int64()),
         ("patch_pixels", pa.list_(pa.int32())),  # height and width; null for a network without patches
         ("input_pixels", pa.list_(pa.int32())),
@@ -47,7 +48,7 @@ def networks(told, jobs):
 
 
 def weights(path):
-    """What the header of a file of weights tells: {digest, parameters, patch_pixels}.
+    """What the header of a file of weights tells: {digest, sha256, parameters, patch_pixels}.
 
     Raises ValueError naming the file if it is damaged.
     """
@@ -60,4 +61,6 @@ def weights(path):
         )
         patches = slices["patch_embed.proj.weight"].get_shape() if "patch_embed.proj.weight" in slices else []
         patch = patches[2:] if len(patches) == 4 else None
-        return {"digest": opened.metadata()["digest"], "parameters": parameters, "patch_pixels": patch}
+        told = opened.metadata()
+        found = {"digest": told["digest"], "sha256": json.loads(told.get("sha256", "null"))}
+        return found | {"parameters": parameters, "patch_pixels": patch}

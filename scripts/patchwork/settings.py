@@ -11,7 +11,7 @@ import yaml
 
 from patchwork import entries, folders, sources
 from patchwork.catalogue import pick, suggest, unknown
-from patchwork.urls import hash_in_name, is_url
+from patchwork.urls import UNKNOWN, hash_in_name, is_safe, is_url
 
 NO_PATCHES = "adversarial patches need images to be crafted on: add `patches: {data: DATASET}`"
 NO_SALIENCY = "what is salient is told by the attention of a model; add `saliency: {model: NAME}`"
@@ -162,8 +162,10 @@ def name_problems(config, lines, perturbations, measures, recipes):
         if is_url(url) and "sha256" not in entry and not hash_in_name(url):
             problems.append(
                 f"{lines.of([*where, 'weights'])} is a URL: give its `sha256`, so that it can be checked "
-                "(a name like resnet50-0676ba61.pth tells the first digits itself)"
+                "(a name like resnet50-0676ba61.pth tells the first digits itself), or `sha256: unknown`"
             )
+        if entry.get("sha256") == UNKNOWN and not (is_url(url) and is_safe(url)):
+            problems.append(f"{lines.of([*where, 'sha256'])} can be unknown only of a URL of https")
     known_recipes = recipes | config.get("recipes", {})
     found = [*entries.run_problems(config, known_recipes), *entries.stylizing_problems(config)]
     found += [*entries.fetch_problems(config), *entries.label_problems(config)]

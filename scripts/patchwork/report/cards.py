@@ -58,6 +58,7 @@ def what_it_is(network):
         "input": "not recorded",
         **{key: form.format(*network[name]) for key, (name, form) in sizes.items() if network[name]},
         "weights": f"{network['weights']}, digest {network['digest']}",
+        "sha256": network["sha256"],
         "head": network["head"],
     }
 
