@@ -12,6 +12,7 @@ rule check_data:
         "../envs/torch.yaml"
     params:
         fetched={name: file for (kind, name), file in fetched.items() if kind == "models"},
+        made={name: f"results/folders/{name}/index.csv" for name in stylized},
         severities=lambda w: asked_severities(),
         categories=here("rules/categories"),
     script:

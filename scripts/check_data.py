@@ -13,7 +13,7 @@ from patchwork import inventory
 
 params, findings = snakemake.params, []
 published = yaml.safe_load(Path(snakemake.input.published).read_text())
-given = published, params.fetched, params.severities, params.categories
+given = published, params.fetched, params.made, params.severities, params.categories
 for finding in inventory.look(snakemake.config, *given):
     print(inventory.line(finding), file=jobs.terminal)
     findings.append(finding)

@@ -66,6 +66,7 @@ ARCHIVES = {
     ("INaturalist", "2018"): ["train_val2018.tar.gz"],
     ("Omniglot", "background"): ["images_background.zip"],
     ("Imagenette", "train"): ["imagenette2.tgz"],
+    ("Imagenette", "val-320px"): ["imagenette2-320.tgz"],
 }
 
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from conftest import ROOT, Project
-from patchwork import inventory
+from patchwork import folders, inventory, sources
+from test_sources import LAID_OUT
 
 PUBLISHED = yaml.safe_load((ROOT / "rules/datasets.yaml").read_text())
 SMALL = {
@@ -35,11 +36,11 @@ def fill(root, names=("auk", "owl"), each=3, ending="jpg"):
             write(f"{root}/{name}/{name}_{number}.{ending}")
 
 
-def look(datasets=None, fetched=None, severities=None, **config):
+def look(datasets=None, fetched=None, severities=None, made=None, **config):
     """{name: Finding} of a config."""
     config = {"datasets": datasets or {}, "models": {}, **config}
     categories = str(ROOT / "rules/categories")
-    found = [*inventory.look(config, SMALL, fetched or {}, severities or {}, categories)]
+    found = [*inventory.look(config, SMALL, fetched or {}, made or {}, severities or {}, categories)]
     assert len({finding.name for finding in found}) == len(found)
     return {finding.name: finding for finding in found}
 
@@ -182,11 +183,31 @@ def test_a_set_that_torchvision_knows_is_counted_where_it_lies_or_to_be_fetched(
     entry = {"fetch": "DTD", "split": "train", "root": "data", "expects": "birds"}
     lacking = "there is no data/dtd/dtd: put DTD there, or let it be fetched by `download: true`"
     assert look({"d": entry})["datasets.d.root"][2:] == ("missing", "", lacking)
-    assert look({"d": entry | {"download": True}})["datasets.d.root"][2:] == ("to fetch", "", inventory.FETCH)
+    assert look({"d": entry | {"download": True}})["datasets.d.root"][2:] == ("to fetch", "", "")
     fill("data/dtd/dtd/images")  # all in one folder, `images`
     assert look_at(entry) == {"root": ("found", "1 folders, 6 files")}
     os.remove("data/dtd/dtd/images/auk/auk_0.jpg")
     assert look_at(entry) == {"root": ("wrong", "1 folders, 5 files; whole, it has 6 files")}
+
+
+@pytest.mark.parametrize("name", sources.SETS)
+def test_the_images_of_every_set_are_counted_where_torchvision_puts_them(tmp_path, monkeypatch, name):
+    for split, files in LAID_OUT[name](tmp_path / "data", monkeypatch).items():
+        state, seen = look_at({"fetch": name, "split": split, "root": "data"})["root"]
+        counted = int(seen.split()[-2])
+        assert state == "found" and counted >= len(files)
+        _, place = sources.SETS[name].splits[split]
+        below = (tmp_path / "data" / place).rglob("*.*")
+        assert counted == sum(file.suffix.lower() in folders.EXTENSIONS for file in below)
+
+
+def test_stylized_images_are_made_unless_they_are_there():
+    entry = {"stylize": "photos", "styles": "paintings", "stylizer": "adain"}
+    made = {"sin": "folders/sin/index.csv"}
+    expected = ["datasets.sin", "photos in the style of paintings", "to make", "", ""]
+    assert [*look({"sin": entry}, made=made)["datasets.sin"]] == expected
+    write("folders/sin/index.csv")
+    assert look({"sin": entry}, made=made)["datasets.sin"][2:4] == ("found", "made")
 
 
 def test_weights_and_decoders_are_found_missing_or_to_be_fetched():
@@ -211,7 +232,12 @@ def test_weights_and_decoders_are_found_missing_or_to_be_fetched():
         "stylizers.adain.decoder": ("decoder.pth", "missing", ""),
         "reuse": ("elsewhere", "wrong", "no run was there: it should hold .snakemake and the results"),
     }
-    assert inventory.summary([*found.values()]) == "2 found, 1 to fetch, 2 missing, 1 wrong"
+    assert (
+        inventory.summary([*found.values()])
+        == "2 found, 1 to fetch (snakemake fetch_all), 2 missing, 1 wrong"
+    )
+    for name in ("models.lost.weights", "stylizers.adain.decoder"):
+        assert found[name].fix.endswith("; docs/models.md tells where published ones are")
 
 
 # ---- the file of known data sets ----
@@ -256,7 +282,7 @@ def test_the_table_is_told_whatever_is_missing_and_other_targets_refuse(tmp_path
         "datasets.birds.list                  missing   data/birds.txt",
         "models.hub                           to fetch  test_vit",
         "models.mine.weights                  missing   data/w.pth",
-        "1 found, 4 missing, 1 to fetch",
+        "1 found, 4 missing, 1 to fetch (snakemake fetch_all)",
     ):
         assert f"\n{line}\n" in told
     refused = project.run("all", check=False)
@@ -267,4 +293,4 @@ def test_the_table_is_told_whatever_is_missing_and_other_targets_refuse(tmp_path
     )
     write(str(project.path("data/w.pth")))
     write(str(project.path("data/birds.txt")), "auk/auk_0\n")
-    assert "\n4 found, 1 to fetch\n" in project.run("check_data")
+    assert "\n4 found, 1 to fetch (snakemake fetch_all)\n" in project.run("check_data")

@@ -160,11 +160,12 @@ def alphabets(root, monkeypatch):
 
 def imagenette(root, _):
     return {
-        split: {
-            save(root / f"imagenette2/{split}/{name}/{name}_{split}{k}.JPEG"): name
+        f"{split}{size}": {
+            save(root / f"imagenette2{size.removesuffix('px')}/{split}/{name}/{name}_{split}{k}.JPEG"): name
             for name in ("n01440764", "n03888257")
             for k in range(2)
         }
+        for size in ("", "-320px")
         for split in ("train", "val")
     }
 
@@ -375,6 +376,8 @@ def test_splits_that_share_images_are_told(tmp_path):
     assert sources.shared(entry("trainval"), entry("train")) and sources.shared(entry("test"), entry("test"))
     assert sources.shared(entry("2021_train", "INaturalist"), entry("2021_train_mini", "INaturalist"))
     assert sources.shared(entry(2018, "INaturalist"), entry("2018", "INaturalist"))
+    assert sources.shared(entry("val", "Imagenette"), entry("val-320px", "Imagenette"))
+    assert sources.shared(entry("train", "Imagenette"), entry("val-320px", "Imagenette")) is None
     write(tmp_path / "a.txt", "1.jpg", "", "2.jpg")
     write(tmp_path / "b.txt", "3.jpg", "")
     first, second = (entry("train", list=str(tmp_path / name)) for name in ("a.txt", "b.txt"))

@@ -11,15 +11,17 @@ from patchwork import folders, sources
 from patchwork.urls import is_url
 
 READERS = 16  # a disk on the network answers several at once
-FETCH = "snakemake fetch_all"
+TO_FETCH = "to fetch"
+PUBLISHED_WEIGHTS = "; docs/models.md tells where published ones are"
 BROKEN = "missing", "wrong"
 
 
 class Finding(NamedTuple):
     """What was found of one name.
 
-    name: the key in the config. path: what it names. state: found, missing, wrong, or to fetch, which the
-    workflow does by itself. seen: what is there, or is wrong, in words. fix: what to do; nothing if found.
+    name: the key in the config. path: what it names. state: found, missing, wrong, or to fetch or to make,
+    which the workflow does by itself. seen: what is there, or is wrong, in words. fix: what to do; nothing if
+    found.
     """
 
     name: str
@@ -29,15 +31,19 @@ class Finding(NamedTuple):
     fix: str = ""
 
 
-def look(config, published, fetched, severities, categories):
+def look(config, published, fetched, made, severities, categories):
     """Look at all files and folders that a config names, one after the other: a Finding of each.
 
     published: {name: {classes, files, wordnet, get}} of data sets that are whole. fetched: {model: file} of
-    those whose weights come from a network. severities: {dataset: [folder]} of ImageNet-C that are asked for.
+    those whose weights come from a network. made: {dataset: file} of those that are stylized here;
+    the file is there if they are. severities: {dataset: [folder]} of ImageNet-C that are asked for.
     categories: the folder of those that come with the workflow.
     """
     for name, entry in config["datasets"].items():
         where, expected = f"datasets.{name}", published.get(entry.get("expects"), {})
+        if name in made:
+            state = ("found", "made") if os.path.isfile(made[name]) else ("to make",)
+            yield Finding(where, f"{entry['stylize']} in the style of {entry['styles']}", *state)
         if "fetch" in entry:
             yield fetched_set(f"{where}.root", entry, expected)
         elif "root" in entry:
@@ -60,13 +66,13 @@ def look(config, published, fetched, severities, categories):
         weights = entry.get("weights", "random")
         if name in fetched:
             there = os.path.isfile(fetched[name])
-            state = ("found", "fetched") if there else ("to fetch", "", FETCH)
+            state = ("found", "fetched") if there else (TO_FETCH,)
             yield Finding(f"models.{name}", entry.get("weights", entry["timm"]), *state)
         elif weights != "random" and not is_url(weights):
-            yield checked(f"models.{name}.weights", weights, file)
+            yield checked(f"models.{name}.weights", weights, file, advice=PUBLISHED_WEIGHTS)
     for name, entry in config.get("stylizers", {}).items():
         if "decoder" in entry:
-            yield checked(f"stylizers.{name}.decoder", entry["decoder"], file)
+            yield checked(f"stylizers.{name}.decoder", entry["decoder"], file, advice=PUBLISHED_WEIGHTS)
     if "reuse" in config:
         yield checked("reuse", config["reuse"], another_run)
 
@@ -78,10 +84,10 @@ def needs_classes(name, config):
     return "masks" not in config["datasets"][name] and all(other.get("styles") != name for other in others)
 
 
-def checked(name, path, look_at, expected=None):
+def checked(name, path, look_at, expected=None, advice=""):
     """The Finding of a path by what `look_at`, a function of it, says in words: what is not there is missing,
-    of what else it complains is wrong."""
-    link = f"put it there, or a link: ln -s PLACE {path}"
+    of what else it complains is wrong. advice: words that follow those on where to put it."""
+    link = f"put it there, or a link: ln -s PLACE {path}{advice}"
     fix = f"{expected['get']}; see docs/data.md" if expected else link
     try:
         return Finding(name, path, "found", look_at(path))
@@ -95,7 +101,7 @@ def fetched_set(name, entry, expected):
     """The Finding of the folder that torchvision finds a set in; all that a split is from is counted."""
     lacking = sources.lacking(entry | {"download": False})
     if lacking and entry.get("download"):
-        return Finding(name, entry["root"], "to fetch", "", FETCH)
+        return Finding(name, entry["root"], TO_FETCH)
     if lacking:
         return Finding(name, entry["root"], "missing", "", lacking)
     _, place = sources.SETS[entry["fetch"]].splits[str(entry["split"])]
@@ -207,4 +213,7 @@ def line(finding):
 def summary(findings):
     """How many there are of each state, in words."""
     states = [finding.state for finding in findings]
-    return ", ".join(f"{states.count(state):,} {state}" for state in dict.fromkeys(("found", *states)))
+    how = {TO_FETCH: " (snakemake fetch_all)"}
+    return ", ".join(
+        f"{states.count(state):,} {state}{how.get(state, '')}" for state in dict.fromkeys(("found", *states))
+    )

@@ -104,12 +104,20 @@ SETS = {
     ),
     "Omniglot": Source(
         {
-            "background": ({"background": True}, "omniglot-py/images_background.zip"),
-            "evaluation": ({"background": False}, "omniglot-py/images_evaluation.zip"),
+            "background": ({"background": True}, "omniglot-py/images_background"),
+            "evaluation": ({"background": False}, "omniglot-py/images_evaluation"),
         },
         characters,
     ),
-    "Imagenette": Source(splits("imagenette2", "train", "val"), wordnet_ids),
+    "Imagenette": Source(  # as it was published, and with a shorter side of 320 pixels
+        splits("imagenette2", "train", "val")
+        | {
+            f"{split}-320px": ({"split": split, "size": "320px"}, "imagenette2-320")
+            for split in ("train", "val")
+        },
+        wordnet_ids,
+        {split: {f"{split}-320px"} for split in ("train", "val")},
+    ),
 }
 
 
