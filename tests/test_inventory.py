@@ -65,7 +65,11 @@ def test_images_are_counted_by_folder_whatever_else_lies_there():
 def test_a_folder_that_is_not_there_is_missing_and_told_how_to_get():
     found = look({"own": {"root": "data/own"}, "known": {"root": "data/birds", "expects": "birds"}})
     assert found["datasets.own.root"] == inventory.Finding(
-        "datasets.own.root", "data/own", "missing", "", "put it there, or a link: ln -s PLACE data/own"
+        "datasets.own.root",
+        "data/own",
+        "missing",
+        "",
+        f"put it there, or a link: ln -s PLACE data/own{inventory.OF_DATA}",
     )
     assert found["datasets.known.root"].fix == "birds.org; see docs/data.md"
 
@@ -237,7 +241,8 @@ def test_weights_and_decoders_are_found_missing_or_to_be_fetched():
         == "2 found, 1 to fetch (snakemake fetch_all), 2 missing, 1 wrong"
     )
     for name in ("models.lost.weights", "stylizers.adain.decoder"):
-        assert found[name].fix.endswith("; docs/models.md tells where published ones are")
+        assert found[name].fix.endswith("; docs/models.md tells of published ones")
+    assert found["reuse"].fix.endswith("ln -s PLACE elsewhere")
 
 
 # ---- the file of known data sets ----
@@ -252,6 +257,57 @@ def test_known_data_sets_are_those_that_a_config_may_name_and_docs_tell_of():
         assert {"files", "get"} <= known.keys() <= {"classes", "files", "wordnet", "get"}
         assert f"`{name}`" in told and f"{known['files']:,}" in told
     assert PUBLISHED["cub_train"]["files"] + PUBLISHED["cub_test"]["files"] == PUBLISHED["cub"]["files"]
+
+
+# ---- the paper's own config ----
+
+
+def look_at_paper():
+    """{name: Finding} of all that config/imagenet.yaml names."""
+    config = yaml.safe_load((ROOT / "config/imagenet.yaml").read_text())
+    told = {name: entry.get("weights", "https://hub") for name, entry in config["models"].items()}
+    fetched = {name: "none" for name, place in told.items() if place.startswith("https")}
+    made = {name: "none" for name, entry in config["datasets"].items() if "stylize" in entry}
+    severities = {
+        name: [f"{entry['imagenet_c']}/fog/1"]
+        for name, entry in config["datasets"].items()
+        if "imagenet_c" in entry
+    }
+    categories = str(ROOT / "rules/categories")
+    found = [*inventory.look(config, PUBLISHED, fetched, made, severities, categories)]
+    return config, {finding.name: finding for finding in found}
+
+
+def test_of_the_paper_s_data_each_part_is_missing_with_what_to_do():
+    config, found = look_at_paper()
+    states = {name: finding.state for name, finding in found.items()}
+    assert {*states.values()} <= {"missing", "to fetch", "to make", "found"}
+    assert all(name.endswith(".categories") for name, state in states.items() if state == "found")
+    assert all(finding.fix for finding in found.values() if finding.state == "missing")
+    assert states["datasets.imagenet.root"] == states["models.augmix.weights"] == "missing"
+    assert {name.split(".")[1] for name in found} >= {*config["datasets"]}
+    for name, entry in config["models"].items():
+        given = entry.get("weights", "") == "random" or "run" in entry
+        assert given or {f"models.{name}", f"models.{name}.weights"} & found.keys()
+
+
+def test_of_the_paper_s_data_a_part_that_is_not_whole_is_wrong():
+    config, _ = look_at_paper()
+    for entry in config["datasets"].values():
+        if "root" in entry and "fetch" not in entry:
+            fill(entry["root"], WORDNET)
+            for key in ("masks", "imagenet_c", "decisions"):
+                os.makedirs(entry.get(key, entry["root"]), exist_ok=True)
+            if "list" in entry:
+                write(entry["list"], "n01440764/n01440764_0\n")
+    _, found = look_at_paper()
+    for name, entry in config["datasets"].items():
+        if "expects" in entry and "fetch" not in entry:
+            finding = found[f"datasets.{name}.root"]
+            assert finding.state == "wrong" and "; whole, it has " in finding.seen and finding.fix
+    assert found["datasets.imagenet.root"].seen == (
+        "2 folders, 6 files; whole, it has 1,000 classes and 50,000 files"
+    )
 
 
 # ---- the table ----

@@ -12,7 +12,7 @@ from patchwork.urls import is_url
 
 READERS = 16  # a disk on the network answers several at once
 TO_FETCH = "to fetch"
-PUBLISHED_WEIGHTS = "; docs/models.md tells where published ones are"
+OF_WEIGHTS, OF_DATA = (f"; docs/{page}.md tells of published ones" for page in ("models", "data"))
 BROKEN = "missing", "wrong"
 
 
@@ -69,12 +69,12 @@ def look(config, published, fetched, made, severities, categories):
             state = ("found", "fetched") if there else (TO_FETCH,)
             yield Finding(f"models.{name}", entry.get("weights", entry["timm"]), *state)
         elif weights != "random" and not is_url(weights):
-            yield checked(f"models.{name}.weights", weights, file, advice=PUBLISHED_WEIGHTS)
+            yield checked(f"models.{name}.weights", weights, file, advice=OF_WEIGHTS)
     for name, entry in config.get("stylizers", {}).items():
         if "decoder" in entry:
-            yield checked(f"stylizers.{name}.decoder", entry["decoder"], file, advice=PUBLISHED_WEIGHTS)
+            yield checked(f"stylizers.{name}.decoder", entry["decoder"], file, advice=OF_WEIGHTS)
     if "reuse" in config:
-        yield checked("reuse", config["reuse"], another_run)
+        yield checked("reuse", config["reuse"], another_run, advice="")
 
 
 def needs_classes(name, config):
@@ -84,7 +84,7 @@ def needs_classes(name, config):
     return "masks" not in config["datasets"][name] and all(other.get("styles") != name for other in others)
 
 
-def checked(name, path, look_at, expected=None, advice=""):
+def checked(name, path, look_at, expected=None, advice=OF_DATA):
     """The Finding of a path by what `look_at`, a function of it, says in words: what is not there is missing,
     of what else it complains is wrong. advice: words that follow those on where to put it."""
     link = f"put it there, or a link: ln -s PLACE {path}{advice}"
