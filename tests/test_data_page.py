@@ -81,11 +81,18 @@ def test_the_archives_of_imagenet_c_and_voc_lie_where_the_config_says(tmp_path):
     assert (tmp_path / "data/VOC2012/JPEGImages/a.jpg").is_file()
 
 
-def test_paintings_are_unpacked(tmp_path):
+def test_paintings_are_those_that_can_be_read_and_are_large_enough(tmp_path):
+    content = {}
+    for name, size in (("fits", (224, 300)), ("narrow", (223, 900)), ("grey", (300, 224))):
+        Image.new("L" if name == "grey" else "RGB", size).save(tmp_path / "a.jpg")
+        content[name] = (tmp_path / "a.jpg").read_bytes()
+    content |= {"short": content["fits"][:-500], "none": b"no image"}
     with zipfile.ZipFile(tmp_path / "train.zip", "w") as opened:
-        opened.writestr("train/1.jpg", image(tmp_path / "a.jpg"))
-    run("paintings", tmp_path)
-    assert folders.below(tmp_path / "data/paintings") == ["train/1.jpg"]
+        for name, packed in content.items():
+            opened.writestr(f"train/{name}.jpg", packed)
+    run("train.zip", tmp_path)
+    assert folders.below(tmp_path / "data/paintings") == ["train/fits.jpg", "train/grey.jpg"]
+    assert len([*(tmp_path / "data/paintings_left_out").iterdir()]) == 3
 
 
 def test_the_lists_of_cub_are_its_own_parts(tmp_path):
