@@ -23,5 +23,12 @@ def lacking(kind):
 
 def weighed(wildcards):
     """What is fetched, once it is told how large it is."""
+    lists = {name: datasets[name].get("list", "") for kind, name in fetched if kind == "datasets"}
+    if lost := [name for name in lists if lists[name] and not os.path.isfile(lists[name])]:
+        told = (
+            f"datasets.{name}.list: there is no file {lists[name]}; docs/data.md tells of lists"
+            for name in lost
+        )
+        raise WorkflowError("\n".join(told))
     checkpoints.weigh_downloads.get()
     return [*fetched.values()]

@@ -89,6 +89,13 @@ def test_what_the_first_real_run_fetches_is_told_without_a_network(project, monk
     assert jobs == left == "19" and 0.1 < float(hours) < 2
 
 
+def test_a_list_of_what_is_fetched_is_missed_before_anything_is_weighed(project):
+    project.edit("config.yaml", "images: 50}", "images: 50, list: data/few.txt}")
+    said = project.run("fetch_all", check=False)
+    assert "datasets.few.list: there is no file data/few.txt; docs/data.md tells of lists" in said
+    assert "rule weigh_downloads" not in said
+
+
 @pytest.mark.slow
 def test_every_kind_of_source_is_fetched_by_one_command_and_the_rest_needs_no_network(
     project, tmp_path, monkeypatch
