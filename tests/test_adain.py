@@ -98,7 +98,7 @@ def test_public_checkpoints_become_a_model_and_a_decoder(tmp_path):
     assert len(net) == 53 and list(net.state_dict())[:3] == ["0.weight", "0.bias", "2.weight"]
     torch.save(net.state_dict(), entry["weights"])
     entry["sha256"] = hashlib.sha256((tmp_path / "vgg_normalised.pth").read_bytes()).hexdigest()
-    fetching.fetch("encoder", entry, tmp_path / "vgg.safetensors", tmp_path)
+    fetching.fetch("encoder", entry, tmp_path / "vgg.safetensors")
     found = adain.Encoder(models.build(entry, tmp_path / "vgg.safetensors"), VGG["vgg_normalised"])
     random = adain.decoder(found)
     nn.init.normal_(random[-1].weight)  # a new one draws grey

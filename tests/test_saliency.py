@@ -195,7 +195,7 @@ def test_a_backbone_without_a_head_is_fetched_and_built(tmp_path):
     entry = {"timm": "vit_small_patch16_224.dino", "weights": str(tmp_path / "dino.pth")}
     torch.manual_seed(0)
     torch.save(models.create(entry).state_dict(), entry["weights"])
-    fetching.fetch("dino", entry, tmp_path / "dino.safetensors", tmp_path)
+    fetching.fetch("dino", entry, tmp_path / "dino.safetensors")
     model = models.build(entry, tmp_path / "dino.safetensors")
     assert model.net.num_classes == 0
     assert torch.allclose(model.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))

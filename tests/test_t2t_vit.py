@@ -246,7 +246,7 @@ def test_a_public_checkpoint_becomes_a_model(tmp_path, prefix):
         "options": {"img_size": 32, "num_classes": 5},
         "weights": str(tmp_path / "71.7_T2T_ViT_7.pth.tar"),
     }
-    fetching.fetch("t2t_7", entry, tmp_path / "weights.safetensors", tmp_path)
+    fetching.fetch("t2t_7", entry, tmp_path / "weights.safetensors")
     model, images = models.build(entry, tmp_path / "weights.safetensors"), pictures(1, 32)
     logits, *_ = slow(state, model.prepare(images)[0], 4)
     assert np.abs(model(images)[0].numpy() - logits).max() < 1e-5 * np.abs(logits).max()
@@ -260,7 +260,7 @@ def test_a_checkpoint_that_lacks_a_weight_is_refused(tmp_path):
     torch.save({"state_dict_ema": state}, tmp_path / "w.pth.tar")
     entry = {"timm": "t2t_vit_7", "options": {"img_size": 32}, "weights": str(tmp_path / "w.pth.tar")}
     with pytest.raises(ValueError, match=r"w\.pth\.tar does not fit T2TViT: it misses .*attention2\.w$"):
-        fetching.fetch("t2t_7", entry, tmp_path / "weights.safetensors", tmp_path)
+        fetching.fetch("t2t_7", entry, tmp_path / "weights.safetensors")
 
 
 def test_without_a_file_of_weights_one_is_asked_for():
