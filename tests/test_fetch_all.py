@@ -7,6 +7,7 @@ import json
 import re
 import tarfile
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -67,7 +68,7 @@ def project(tmp_path, monkeypatch):
 
 
 def change(project, models, **others):
-    """Give the config other models; all that asks for one that is not there is left out."""
+    """Give the config other models and, by name, other sections."""
     config = yaml.safe_load(project.path("config.yaml").read_text()) | {"models": models, **others}
     project.path("config.yaml").write_text(yaml.safe_dump(config))
 
@@ -150,16 +151,25 @@ def test_every_kind_of_source_is_fetched_by_one_command_and_the_rest_needs_no_ne
 
     # The server is gone: caches give the weights once more, and the other jobs need no network.
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    chosen = "hub", "torch", "second", "local"
-    for name in chosen[:3]:
+    asked = "hub", "torch", "second", "local"
+    for name in asked[:3]:
         project.path(f"results/weights/fetched/{name}.safetensors").unlink()
-    project.run(*(f"results/predictions/few/{name}/clean/plain.parquet" for name in chosen))
+    change(project, chosen, studies={"one": study | {"models": [*asked]}})
+    project.run("results/warehouse.duckdb")
     assert labels(project, "few") == CLASSES
-    for name in chosen:
+    for name in asked:
         strip = pq.read_table(project.path(f"results/predictions/few/{name}/clean/plain.parquet"))
-        assert (
-            len(strip) == 20 and 0 <= min(strip["rank"].to_pylist()) <= max(strip["rank"].to_pylist()) < 1000
-        )
+        ranks = strip["rank"].to_pylist()
+        assert len(ranks) == 20 and 0 <= min(ranks) <= max(ranks) < 1000
+    with duckdb.connect(project.path("results/warehouse.duckdb"), read_only=True) as db:
+        origins = db.sql("SELECT model, weights, sha256 FROM networks").fetchall()
+    own = hashlib.sha256(project.path("own.safetensors").read_bytes()).hexdigest()
+    assert {*origins} == {
+        ("hub", "timm's hub", None),
+        ("torch", "timm's hub", None),
+        ("second", f"{unknown}, whose sha256 nobody told", sha256),
+        ("local", "own.safetensors", own),
+    }
 
 
 @pytest.mark.slow

@@ -196,7 +196,8 @@ def test_a_card_has_facts_numbers_and_curves():
     curve = [{"model": "<vit>", "curve": "over tiles", "x": x, "y": y} for x, y in [(0, 1.0), (2, 0.0)]]
     text = cards.cards([network], [training], [{"run": "vit", "epoch": 3}], [number], curve)
     assert "&lt;vit&gt;: test_vit, 1,234,567 parameters" in text and "<vit>" not in text
-    for key, value in [("tokens", "8 x 8"), ("teacher", "cnn"), ("epochs", "3"), ("trained on", "train")]:
+    facts = [("tokens", "8 x 8"), ("teacher", "cnn"), ("epochs", "3"), ("trained on", "train")]
+    for key, value in [*facts, ("sha256", "def")]:
         assert f"<dt>{key}</dt><dd>{value}</dd>" in text
     assert '<td class="number">50.0%</td><td class="number">40.0% to 60.0%</td>' in text
     assert 'aria-label="over tiles: 100% at 0, 0% at 2"' in text
