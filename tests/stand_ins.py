@@ -1,4 +1,4 @@
-"""Stand-ins for the data that a config names: folders of empty files, which planning counts and never opens."""
+"""Stand-ins for the data that a config names: empty files, which planning counts and never opens."""
 
 from pathlib import Path
 
@@ -34,9 +34,8 @@ def make(config, folder, whole=False):
 
 def corruptions(config):
     """The corruptions that the studies of a config name."""
-    named = [study.get("perturbations", []) for study in config["studies"].values()]
-    named = sum(([each] if isinstance(each, str) else each for each in named), [])
-    return sorted({each.removeprefix("corrupt/") for each in named if each.startswith("corrupt/")})
+    named = {name for study in config["studies"].values() for name in study.get("perturbations", [])}
+    return sorted(name.removeprefix("corrupt/") for name in named if name.startswith("corrupt/"))
 
 
 def fill(name, entry, folder, expected):

@@ -51,6 +51,13 @@ class Lines:
         return f"{next(places, 'config')}: {'.'.join(keys)}".rstrip(": ")
 
 
+def take_away(config):
+    """Leave out the studies that are null, in place: one config file may take away what another names."""
+    studies = config.get("studies")
+    for name in [name for name in studies if studies[name] is None] if isinstance(studies, dict) else ():
+        del studies[name]
+
+
 def check(config, schema, files, perturbations, measures, recipes):
     """Raise ValueError listing all that is wrong with a config, a line each.
 
