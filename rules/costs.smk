@@ -31,7 +31,7 @@ def image_count(dataset):
         except ValueError as error:
             raise WorkflowError(str(error))
     if entries.is_own(entry):
-        return len(folders.listing(entry["root"], entry.get("images"), entry.get("list")))
+        return len(listing(entry["root"], entry.get("images"), entry.get("list")))
     if "stylize" in entry:
         return entry.get("images") or image_count(entry["stylize"])
     return entry.get("images") or PUBLISHED.get(entry.get("expects"), {}).get("files", 0)
