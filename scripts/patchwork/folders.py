@@ -32,7 +32,8 @@ def listing(root, images=None, listed=None):
                 f"the class folder {folder} has no images in it: add some ({', '.join(sorted(EXTENSIONS))}) "
                 "or remove it"
             )
-        found += [(folder.name, path) for path in inside]
+        label = folder.name  # once, not for each of a million
+        found += [(label, path) for path in inside]
     if listed:
         taken = set(named([path for _, path in found], listed, root))
         found = [(name, path) for name, path in found if path in taken]

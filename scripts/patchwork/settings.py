@@ -355,7 +355,7 @@ def shared_image(first, second, listing=folders.listing):
 
     def chosen(entry):
         for _, path in listing(entry["root"], entry.get("images"), entry.get("list")):
-            status = os.stat(Path(entry["root"], path))
+            status = os.stat(f"{entry['root']}/{path}")
             yield (status.st_dev, status.st_ino), path
 
     known = {file for file, _ in chosen(second)}
