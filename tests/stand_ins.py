@@ -43,7 +43,8 @@ def fill(name, entry, folder, expected):
     classes, images = expected.get("classes", CLASSES), expected.get("files", IMAGES)
     paths = [f"{number % classes:03d}/{name}_{number}" for number in range(images)]
     if "list" in entry:
-        touch(folder / entry["list"], "\n".join(paths))
+        ending = "" if "masks" in entry else ".jpg"  # as in the list of VOC, and in others
+        touch(folder / entry["list"], "\n".join(f"{path}{ending}" for path in paths))
     if "fetch" in entry:
         return
     for path in paths:

@@ -94,15 +94,17 @@ def named(found, listed, root):
 
     Raises ValueError naming a line that stands for no image, or for several.
     """
-    known = {}
-    for path in found:
-        known.setdefault(os.path.splitext(path)[0], []).append(path)
-    known |= {path: [path] for path in found}
     lines = {line.strip() for line in read_list(listed)} - {""}
     if not lines:
         raise ValueError(
             f"{listed} names no image: it should have the path of one, from {root}, in each line"
         )
+    if lines <= {*found}:
+        return sorted(lines)
+    known = {}
+    for path in found:
+        known.setdefault(os.path.splitext(path)[0], []).append(path)
+    known |= {path: [path] for path in found}
     for line in sorted(lines - known.keys()):
         raise ValueError(f"{listed} names {line!r}, but {root} has no such image (.jpg, .png ...)")
     for line in sorted(line for line in lines if len(known[line]) > 1):
