@@ -19,6 +19,8 @@ from patchwork.urls import UNKNOWN, is_url
 
 RECIPES = yaml.safe_load(Path(HERE, "rules/recipes.yaml").read_text())
 
+settings.take_away(config)
+
 try:
     perturbations = variants(
         catalogue(f"{HERE}/scripts/patchwork/perturbations"), list(config.get("models", {}))

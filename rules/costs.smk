@@ -11,6 +11,7 @@ JOB_SECONDS = config["compute"]["job_minutes"] * 60
 # A profile may ask for a GPU where the config does not.
 GPU_ASKED = "gpu" in workflow.resource_settings.overwrite_resources.get("predict", {})
 DEVICE = costs.device(compute["device"], GPU_ASKED)
+PUBLISHED = yaml.safe_load(Path(HERE, "rules/datasets.yaml").read_text())
 
 
 def strip_name(where):
@@ -30,8 +31,10 @@ def image_count(dataset):
         except ValueError as error:
             raise WorkflowError(str(error))
     if entries.is_own(entry):
-        return len(folders.listing(entry["root"], entry.get("images"), entry.get("list")))
-    return entry.get("images") or (image_count(entry["stylize"]) if "stylize" in entry else 0)
+        return len(listing(entry["root"], entry.get("images"), entry.get("list")))
+    if "stylize" in entry:
+        return entry.get("images") or image_count(entry["stylize"])
+    return entry.get("images") or PUBLISHED.get(entry.get("expects"), {}).get("files", 0)
 
 
 def missing_cells(strip, told):

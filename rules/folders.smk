@@ -27,6 +27,22 @@ def asked_severities():
 
 
 @cache
+def walked(root, listed):
+    """The images of the user's folder: read once, as there may be millions."""
+    return folders.listing(root, listed=listed)
+
+
+def listing(root, images=None, listed=None):
+    """What folders.listing tells."""
+    return folders.thinned(walked(root, listed), images)
+
+
+@cache
+def listing_origin(root, listed, told):
+    return digest([walked(root, listed), told])
+
+
+@cache
 def folder_origin(dataset):
     entry = datasets[dataset]
     if "draw" in entry:
@@ -39,7 +55,7 @@ def folder_origin(dataset):
     if "fetch" in entry:  # the files in its root are taken to stay as they were published
         return digest([dataset, facts(entry), told, program("fetch_images.py")])
     try:
-        return digest([folders.listing(entry["root"], listed=entry.get("list")), told])
+        return listing_origin(entry["root"], entry.get("list"), tuple(told))
     except (ValueError, OSError) as error:
         raise WorkflowError(f"datasets.{dataset}.root: {error}")
 

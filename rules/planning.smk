@@ -44,7 +44,7 @@ def shared_images():
         pairs += [(f"transfers.{transfer}", *pair, "its parts must not share images") for pair in parts]
     for where, data, dataset, advice in pairs:
         first, second = datasets[data], datasets[dataset]
-        if image := settings.shared_image(first, second):
+        if image := settings.shared_image(first, second, listing):
             yield f"{where}: {data} holds {image}, which is also in {dataset}: {advice}"
 
 
@@ -53,9 +53,7 @@ def class_sizes(dataset):
     entry = datasets[dataset]
     if not entries.is_own(entry):
         return {}
-    return Counter(
-        label for label, _ in folders.listing(entry["root"], entry.get("images"), entry.get("list"))
-    )
+    return Counter(label for label, _ in listing(entry["root"], entry.get("images"), entry.get("list")))
 
 
 def lacking_classes():

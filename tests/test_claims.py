@@ -620,13 +620,13 @@ def compared(path, key):
     return {row["about"]: row for row in rows(path, f"FROM claim_comparisons WHERE claim = '{key}'")}
 
 
-def biased(results, trainings, decisions, networks=()):
+def biased(results, trainings, decisions, networks=(), published_as=()):
     """The warehouse of made-up (shape, texture) decisions: {(dataset, model): counts}."""
     for name in sorted({name for name, _ in decisions}):
         results.dataset(name, *conflict())
     for (name, model), counts in decisions.items():
         results.strip(name, model, decide(*counts), family=FAMILIES.get(model, "other"))
-    return results.build(trainings, STYLIZED, networks=networks)
+    return results.build(trainings, STYLIZED, networks=networks, published_as=[*published_as])
 
 
 def test_a_network_is_compared_with_itself_trained_on_what_was_stylized(results):
@@ -652,6 +652,24 @@ def test_a_network_is_compared_with_itself_as_it_was_given_if_none_was_trained_h
     told += [network("swin", untrained=True)]
     path = biased(results, [training("vit_sin", "sin_train")], decisions, told)
     assert [*compared(path, "stylized_bias")] == ["vit_sin against vit on conflict"]
+
+
+def test_of_the_papers_own_weights_the_names_tell_how_they_were_trained(results):
+    named = {"vit": "DeiT-T", "vit_sin": "DeiT-T-SIN", "cnn": "ResNet50", "cnn_sin": "ResNet50-SIN"}
+    named |= {"first": "DeiT-T-SIN distilled", "second": "DeiT-T-SIN distilled", "other_sin": "DeiT-S-SIN"}
+    heads = {"first": "class", "second": "shape"}
+    told = [
+        {"kind": "model", "name": name, "published": published, "head": heads.get(name)}
+        for name, published in named.items()
+    ]
+    decisions = {("conflict", name): (80, 280) for name in named}
+    path = biased(results, [], decisions, published_as=told)
+    assert {*compared(path, "stylized_bias")} == {
+        "vit_sin against vit on conflict",
+        "cnn_sin against cnn on conflict",
+    }
+    assert [*compared(path, "shape_token")] == ["second against first on conflict"]
+    assert [*compared(path, "shape_token_teacher")] == ["cnn_sin against second on conflict"]
 
 
 def test_models_that_learnt_from_other_images_are_not_compared(results):

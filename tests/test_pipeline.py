@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from conftest import Project, save_random_weights
 
@@ -386,21 +385,3 @@ def test_every_sheet_of_the_report_stands_under_its_own_name(finished):
 )
 def test_what_cannot_be_made_is_told_when_it_is_asked_for_by_path(project, target, says):
     assert says in " ".join(project.run("--dry-run", target, check=False).split())
-
-
-def test_the_trainings_of_the_paper_can_be_planned(tmp_path):
-    project = Project.create(tmp_path / "project", "config/imagenet-training.yaml")
-    for place in ("imagenet/train/n01440764", "imagenet/val/n01440764", "paintings"):
-        project.path(f"data/{place}").mkdir(parents=True)
-        Image.new("RGB", (8, 8)).save(project.path(f"data/{place}/one.jpg"))
-    assert "there is no file data/decoder.pth" in project.run("--dry-run", check=False)
-    for name in ("decoder", "vgg_normalised"):
-        project.path(f"data/{name}.pth").write_bytes(b"")
-    plan = project.plan()
-    assert plan["train_stage"] == 6 + 10 * 10  # ResNet-50 and ten of DeiT's 300 epochs
-    assert plan["export_weights"] == 11
-    assert plan["stylize_images"] == 64 + 4
-    assert plan["fetch_weights"] == 4
-    project.path("data/paintings/one.jpg").unlink()
-    told = project.run("--dry-run", check=False)
-    assert "datasets.paintings.root: data/paintings has no images in it" in told

@@ -709,3 +709,11 @@ def test_where_masks_are_is_told_of_a_folder_of_images(tmp_path):
     ]:
         told = problems(tmp_path, ("pixels:", f"  seen: {entry}\npixels:"))
         assert says in " ".join(told)
+
+
+def test_a_later_file_takes_a_study_away_by_a_null():
+    config = {"studies": {"one": {"models": "vit"}, "two": None}, "seeds": None}
+    settings.take_away(config)
+    assert config == {"studies": {"one": {"models": "vit"}}, "seeds": None}
+    settings.take_away({})  # what is wrong with it is told by `check`
+    settings.take_away({"studies": [None]})

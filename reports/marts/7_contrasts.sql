@@ -49,7 +49,7 @@ WHERE v.model_family IN ('vit', 'swin') AND c.model_family = 'cnn';
 CREATE TEMP TABLE vits_and_cnns AS SELECT model, other FROM pairs WHERE model_family = 'vit';
 
 -- The same network, trained on images and on what was stylized of them, in the same way; else as it was given, with
--- weights that were not trained here.
+-- weights that were not trained here. Of the paper's own weights the names tell it.
 CREATE TEMP TABLE twins AS
 WITH
     stylized_trainings AS (FROM trainings WHERE stylized AND teacher IS NULL),
@@ -67,9 +67,15 @@ WITH
         ANTI JOIN trainings AS t ON t.model = n.model
         ANTI JOIN trained_here AS h ON h.stylized_model = s.model
         WHERE NOT untrained
+    ),
+    as_published AS (
+        SELECT s.name AS stylized_model, n.name AS natural_model
+        FROM published_as AS s
+        JOIN published_as AS n USING (kind)
+        WHERE kind = 'model' AND s.published = n.published || '-SIN'
     )
 SELECT stylized_model, natural_model, model_family
-FROM (FROM trained_here UNION FROM as_given)
+FROM (FROM trained_here UNION FROM as_given UNION FROM as_published)
 JOIN known_models ON model = natural_model
 WHERE model_family IN ('vit', 'cnn');
 
@@ -87,12 +93,24 @@ WHERE
         OR (NOT o.positions AND o.patch_pixels IS NOT DISTINCT FROM v.patch_pixels)
     );
 
--- Both heads of a student.
+-- Both heads of a student. Those of the paper were taught by ResNet50-SIN.
 CREATE TEMP TABLE students AS
 SELECT c.model AS class_model, s.model AS shape_model, s.teacher
 FROM trainings AS c
 JOIN trainings AS s USING (run)
-WHERE c.head = 'class' AND s.head = 'shape' AND s.teacher IS NOT NULL;
+WHERE c.head = 'class' AND s.head = 'shape' AND s.teacher IS NOT NULL
+UNION
+SELECT c.name AS class_model, s.name AS shape_model, t.name AS teacher
+FROM published_as AS c
+JOIN published_as AS s USING (kind, published)
+LEFT JOIN published_as AS t ON t.kind = 'model' AND t.published = 'ResNet50-SIN'
+WHERE kind = 'model' AND published LIKE '%-SIN distilled' AND c.head = 'class' AND s.head = 'shape';
+
+-- Networks of which a token has learnt from a teacher that was trained on stylized images, or another teacher here.
+CREATE TEMP TABLE taught AS
+SELECT model FROM trainings WHERE teacher IS NOT NULL
+UNION
+SELECT name AS model FROM published_as WHERE kind = 'model' AND published LIKE '%-SIN distilled';
 
 -- Where each model can be found under which perturbation: all levels, and all but the clean one together.
 CREATE TEMP TABLE conditions AS

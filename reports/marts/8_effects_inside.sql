@@ -88,7 +88,7 @@ WITH
         SELECT
             'segmentation_student', format('{} against {} on {}', s.model, n.model, dataset), s.jaccard, n.jaccard
         FROM segmented AS s
-        SEMI JOIN trainings AS t ON t.model = s.model AND t.teacher IS NOT NULL
+        SEMI JOIN taught USING (model)
         JOIN segmented AS n USING (dataset, image, token)
         WHERE n.model_family = 'vit' AND same_data(s.data, n.data) AND token = 'class'
         UNION ALL

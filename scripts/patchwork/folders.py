@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+ENDINGS = tuple(EXTENSIONS)
 WORDNET_ID = re.compile(r"n\d{8}")
 OWN_COLUMNS = {"image", "label", "class_name", "problem"}  # of the index of packed images
 
@@ -25,13 +26,14 @@ def listing(root, images=None, listed=None):
         raise ValueError(f"{root} has no folders in it: it should hold one folder of images per class")
     found = []
     for folder in classes:
-        inside = sorted(os.path.relpath(path, root).replace(os.sep, "/") for path in images_below(folder))
+        inside = sorted(relative(folder, root))
         if not inside and not listed:
             raise ValueError(
                 f"the class folder {folder} has no images in it: add some ({', '.join(sorted(EXTENSIONS))}) "
                 "or remove it"
             )
-        found += [(folder.name, path) for path in inside]
+        label = folder.name  # once, not for each of a million
+        found += [(label, path) for path in inside]
     if listed:
         taken = set(named([path for _, path in found], listed, root))
         found = [(name, path) for name, path in found if path in taken]
@@ -53,7 +55,7 @@ def below(folder, listed=None):
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {folder}: it should hold images")
-    found = sorted(os.path.relpath(path, folder).replace(os.sep, "/") for path in images_below(folder))
+    found = sorted(relative(folder, folder))
     if not found:
         raise ValueError(f"{folder} has no images in it: add some ({', '.join(sorted(EXTENSIONS))})")
     return named(found, listed, folder) if listed else found
@@ -92,15 +94,17 @@ def named(found, listed, root):
 
     Raises ValueError naming a line that stands for no image, or for several.
     """
-    known = {}
-    for path in found:
-        known.setdefault(os.path.splitext(path)[0], []).append(path)
-    known |= {path: [path] for path in found}
     lines = {line.strip() for line in read_list(listed)} - {""}
     if not lines:
         raise ValueError(
             f"{listed} names no image: it should have the path of one, from {root}, in each line"
         )
+    if lines <= {*found}:
+        return sorted(lines)
+    known = {}
+    for path in found:
+        known.setdefault(os.path.splitext(path)[0], []).append(path)
+    known |= {path: [path] for path in found}
     for line in sorted(lines - known.keys()):
         raise ValueError(f"{listed} names {line!r}, but {root} has no such image (.jpg, .png ...)")
     for line in sorted(line for line in lines if len(known[line]) > 1):
@@ -108,8 +112,16 @@ def named(found, listed, root):
     return sorted({known[line][0] for line in lines})
 
 
+def relative(folder, root):
+    """The paths of the images in a folder and the folders in it, from `root`."""
+    for place, names in images_below(folder):
+        way = os.path.relpath(place, root).replace(os.sep, "/")
+        yield from names if way == "." else [f"{way}/{name}" for name in names]
+
+
 def images_below(folder):
-    """The image files in a folder and the folders in it, links followed once, hidden files left out."""
+    """The image files in a folder and the folders in it, links followed once, hidden files left out: (folder,
+    names). There may be millions of them, so little is done for each."""
 
     def refuse(error):
         raise ValueError(f"{error.filename} cannot be read: {error.strerror}")
@@ -122,11 +134,12 @@ def images_below(folder):
             continue
         seen.add(real)
         below[:] = [name for name in below if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                if not f"{os.path.basename(place)}{name}".isprintable():
-                    raise ValueError(f"{os.path.join(place, name)!r} has a name that is no text: rename it")
-                yield os.path.join(place, name)
+        found = [name for name in names if name.lower().endswith(ENDINGS) and not name.startswith(".")]
+        readable = os.path.basename(place).isprintable()
+        for name in found:
+            if not (name.isprintable() and readable):
+                raise ValueError(f"{os.path.join(place, name)!r} has a name that is no text: rename it")
+        yield place, found
 
 
 def read_list(path):

@@ -51,6 +51,13 @@ class Lines:
         return f"{next(places, 'config')}: {'.'.join(keys)}".rstrip(": ")
 
 
+def take_away(config):
+    """Leave out the studies that are null, in place: one config file may take away what another names."""
+    studies = config.get("studies")
+    for name in [name for name in studies if studies[name] is None] if isinstance(studies, dict) else ():
+        del studies[name]
+
+
 def check(config, schema, files, perturbations, measures, recipes):
     """Raise ValueError listing all that is wrong with a config, a line each.
 
@@ -337,17 +344,20 @@ def asked_readouts(config, kind):
     ]
 
 
-def shared_image(first, second):
+def shared_image(first, second, listing=folders.listing):
     """An image that two datasets share, or None: its path in folders {root, images, list}, whatever links
-    lead there; of two that are fetched, what the config tells, in words. Others are made apart."""
+    lead there; of two that are fetched, what the config tells, in words. Others are made apart.
+
+    listing: what lists the images of a folder.
+    """
     if "fetch" in first and "fetch" in second:
         return sources.shared(first, second)
     if not entries.is_own(first) or not entries.is_own(second):
         return None
 
     def chosen(entry):
-        for _, path in folders.listing(entry["root"], entry.get("images"), entry.get("list")):
-            status = os.stat(Path(entry["root"], path))
+        for _, path in listing(entry["root"], entry.get("images"), entry.get("list")):
+            status = os.stat(f"{entry['root']}/{path}")
             yield (status.st_dev, status.st_ino), path
 
     known = {file for file, _ in chosen(second)}
