@@ -99,6 +99,8 @@ def published(entry):
     import timm.models
     from timm.models._builder import _resolve_pretrained_source
 
+    from patchwork import torchvision_models  # noqa: F401 - makes itself known to timm
+
     found = timm.models.get_pretrained_cfg(entry["timm"])
     own = entry.get("options", {}).get("pretrained_cfg_overlay", {})
     return _resolve_pretrained_source((found.to_dict() if found else {}) | own)
@@ -128,4 +130,10 @@ def read_checkpoint(path, net):
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict: it should map names to tensors")
     convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
-    return convert(state, net) if convert and set(state) != set(net.state_dict()) else state
+    return convert(state, net) if convert and dimensions(state) != dimensions(net.state_dict()) else state
+
+
+def dimensions(state):
+    """How many dimensions each tensor has, by name. An older format differs in these; what differs in size
+    alone is of another network, which a conversion would resize."""
+    return {name: value.ndim for name, value in state.items()}

@@ -3,12 +3,30 @@
 import math
 
 import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
 
 def parse(name):
     """'4x8' -> (4, 8): rows, columns. What follows after a _ is not read."""
     rows, columns = name.split("_")[0].split("x")
     return int(rows), int(columns)
+
+
+def reach(model, height, width):
+    """How many rows and columns of an image of this size a model (models.Model) cuts into tokens: all, or
+    fewer where its patches do not divide the size that it takes; those at the end are then left out."""
+    embedding = getattr(model.net, "patch_embed", getattr(model.net, "pixel_embed", None))
+    if not (model.grid and hasattr(embedding, "feat_ratio")):
+        return height, width
+    patch = embedding.feat_ratio(as_scalar=False)
+    sides = zip((height, width), model.grid, patch, model.size, strict=True)
+    return tuple(round(length * tokens * pixels / whole) for length, tokens, pixels, whole in sides)
+
+
+def over_tokens(values, model):
+    """The mean of a value per pixel (float [N, 1, H, W]) over each of a model's tokens: [N, tokens]."""
+    rows, columns = reach(model, *values.shape[-2:])
+    return adaptive_avg_pool2d(values[..., :rows, :columns], model.grid).flatten(1)
 
 
 def count(share, tiles):

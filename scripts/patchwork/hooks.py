@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import itertools
 
 import torch
 
@@ -63,16 +64,27 @@ def stages(net):
     """The modules of a CNN (or of a transformer of stages, like Swin) that its features enter, in order, and
     the one that they leave last: (list of modules, module). By timm's feature_info.
 
-    The first module that timm lists is a stem for most, and the first stage where its name says so.
+    The first module that timm lists is a stem for most, and the first stage where its name says so. Of
+    networks that are one long sequence of layers, like VGG, it lists the last layer of each stage.
     """
     listed = [facts["module"] for facts in getattr(net, "feature_info", [])]
     if not listed:
         return [], None
-    entered = listed if listed[0].endswith(".0") else listed[1:]
+    entered = [begins(*both) for both in itertools.pairwise(listed)]
+    if listed[0].endswith(".0"):
+        entered = [listed[0], *entered]
     try:
         return [net.get_submodule(name) for name in entered], net.get_submodule(listed[-1])
     except AttributeError:  # some networks list names that are no modules
         return [], None
+
+
+def begins(before, name):
+    """The name of the module that begins a stage: the one after the last of the stage `before`, where both
+    stand in one numbered sequence, else that of the stage itself."""
+    sequence, _, number = before.rpartition(".")
+    same = number.isdigit() and name.rpartition(".")[0] == sequence
+    return f"{sequence}.{int(number) + 1}" if same else name
 
 
 def depth(net):

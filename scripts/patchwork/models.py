@@ -241,7 +241,12 @@ def create(entry, classes=None, pretrained=False):
     """
     import timm
 
-    from patchwork import t2t_vit, vgg_normalised  # noqa: F401 - make themselves known to timm
+    from patchwork import (  # noqa: F401 - make themselves known to timm
+        t2t_vit,
+        torchvision_models,
+        vgg_normalised,
+        vit_small_2020,
+    )
 
     options = dict(entry.get("options", {}))
     if classes is not None:

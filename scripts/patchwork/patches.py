@@ -63,20 +63,22 @@ def turned(patch, turns):
     return grid_sample(many, grid, padding_mode="border", align_corners=False).to(patch.dtype)
 
 
-def paste(images, patch, share, uniform, tiles=None):
+def paste(images, patch, share, uniform, tiles=None, reach=None):
     """Images (float [N, 3, H, W]) with a patch on each; gradients of the patch flow through.
 
     patch: float [3, side, side], of which the disc of this share is seen. uniform: float64 [N, 3] in [0, 1),
     for row, column and turn. tiles: None for any place and any angle; (rows, columns) for a patch that begins
-    where a tile of that grid does and makes quarter turns.
+    where a tile of that grid does and makes quarter turns. reach: rows and columns of pixels that the grid is
+    laid over; None for all.
     """
     height, width = images.shape[-2:]
     inside = disc(share, height, width).to(images.device)
     rows, columns = tiles or (height, width)
+    tall, wide = reach or (height, width)
     turns = uniform[:, 2] if tiles is None else (uniform[:, 2] * 4).floor() / 4
     pixels = torch.arange(len(inside), device=images.device)
-    top = corner(uniform[:, 0], height, len(inside), rows)
-    left = corner(uniform[:, 1], width, len(inside), columns)
+    top = corner(uniform[:, 0], tall, len(inside), rows)
+    left = corner(uniform[:, 1], wide, len(inside), columns)
     place = (
         torch.arange(len(images), device=images.device)[:, None, None],
         slice(None),

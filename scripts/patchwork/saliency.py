@@ -41,11 +41,14 @@ def mass(model, pixels, head):
     """How the class token of the last block divides its attention among the patch tokens: float64 [N, rows,
     columns] of the model's own tokens, 1 for each image.
 
-    Raises ValueError for a network without a class token, and for a head that it does not have.
+    Raises ValueError for a network without a class token, for patches that do not divide the image, and for a
+    head that it does not have.
     """
     net = model.net
     if problem := models.no_class_token(net):
         raise ValueError(f"saliency: {problem}")
+    if grids.reach(model, *model.size) != model.size:
+        raise ValueError(f"saliency: the tokens of {type(net).__name__} leave out a border of the image")
     seen = attended(model, pixels)[:, 0]
     heads = seen.shape[1]
     if head != "mean" and head >= heads:

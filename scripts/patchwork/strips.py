@@ -12,9 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch.nn.functional import adaptive_avg_pool2d
 
-from patchwork import files, jobs, models, packed, tables
+from patchwork import files, grids, jobs, models, packed, tables
 from patchwork.views import View
 
 # What a job that is killed may lose: a part is written each time that as many seconds have passed or as many
@@ -85,7 +84,7 @@ class Strip(View):
         if dropped is None or self.model.grid is None:
             share = torch.full([images], 0.0 if self.model.grid else torch.nan, device=self.device)
             return share, share
-        covered = adaptive_avg_pool2d(dropped.float(), self.model.grid).flatten(1)
+        covered = grids.over_tokens(dropped.float(), self.model)
         wholly, partly = covered > 1 - 1e-6, covered > 1e-6
         return wholly.float().mean(1), (partly & ~wholly).float().mean(1)
 

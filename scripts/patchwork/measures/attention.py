@@ -14,7 +14,7 @@ register tokens is left out.
 import numpy as np
 import pyarrow as pa
 import torch
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 
 from patchwork import grids, models, noise, sheets
 
@@ -75,7 +75,7 @@ def measure(subject):
     tokens = ["class", "shape"] if hasattr(model.net, "head_dist") else ["class"]
     prefix, apart = model.net.num_prefix_tokens, distances(model).to(subject.device)
     mask = visible_pixels(subject)
-    visible = adaptive_avg_pool2d(mask.double(), model.grid).flatten()
+    visible = grids.over_tokens(mask.double()[None], model)[0]
     drawn = torch.tensor([*dict.fromkeys(i * total // EXAMPLES for i in range(EXAMPLES))])
 
     def to_patches(attention):
@@ -110,10 +110,11 @@ def measure(subject):
     variance = (means["far_squared"] - means["far"].square()).clamp(min=0) * total / max(total - 1, 1)
     deviation = variance.sqrt() if total > 1 else torch.full_like(variance, torch.nan)
     found = table(tokens, visible.cpu(), kept["visible"], means["maps"], means["far"], deviation)
+    rows, columns = grids.reach(model, *mask.shape[-2:])  # what the maps are of
     examples = {
         "maps": means["maps"].float().unflatten(-1, model.grid),
-        "mask": mask,
-        "images": kept["images"],
+        "mask": mask[..., :rows, :columns],
+        "images": kept["images"][..., :rows, :columns],
         "single": kept["single"].unflatten(-1, model.grid),
     }
     return found, examples

@@ -6,6 +6,7 @@ around the disc begins at a corner of the tokens of the model that looks, or of 
 has no tokens. All else is as for adversarial_patch; the patches are crafted under these places, too.
 """
 
+from patchwork import grids
 from patchwork import patches as discs
 
 FAMILY = "patch"
@@ -25,4 +26,5 @@ def apply(images, level, seed, noise, model, patches):
     """
     if not level:
         return images
-    return discs.paste(images, patches[discs.key(level, seed)], level, noise, model.grid or (14, 14))
+    reach = grids.reach(model, *images.shape[-2:])
+    return discs.paste(images, patches[discs.key(level, seed)], level, noise, model.grid or (14, 14), reach)

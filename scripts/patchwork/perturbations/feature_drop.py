@@ -51,8 +51,11 @@ def shown(images, level, noise, variant, model):
     if not level:
         return images
     rows, columns = model.grid or (7, 7)
+    height, width = grids.reach(model, *images.shape[-2:])
     tiles = chosen(noise, rows * columns, variant)
-    return images * ~grids.spread(tiles, rows, columns, *images.shape[-2:])
+    seen = images.clone()
+    seen[..., :height, :width] *= ~grids.spread(tiles, rows, columns, height, width)
+    return seen
 
 
 def refuses(model, level, variant):
