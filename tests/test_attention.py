@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from patchwork import grids, measuring, models
-from patchwork.measures import attention
+from patchwork.measures import attention, attention_placed
 from test_measuring import Dataset, subject
 from test_models import attention_by_hand
 
@@ -124,6 +124,31 @@ def test_shares_and_distances_are_those_of_the_weights(kind, grid):
     assert examples["images"].numpy() == pytest.approx(data.values[[0, 1, 3]] / 255)
     single = np.stack([[b[which][:, :, 0].mean(1) for b in expected] for which in (0, 1)])[:, :, [0, 1, 3]]
     assert examples["single"].flatten(3).permute(1, 2, 0, 3).numpy() == pytest.approx(single, abs=1e-5)
+
+
+@torch.no_grad()
+def test_attention_in_images_in_a_corner_is_that_of_the_weights():
+    looked_at, data = model(*NETWORKS["plain"][:1], **SMALL), Dataset()
+    found, examples = attention_placed.measure(subject(looked_at))
+    pixels = (data.values / 255).astype(np.float32)
+    placed = np.zeros_like(pixels)
+    for image, channel in np.ndindex(
+        placed.shape[:2]
+    ):  # 4/7 of 32 are 18 pixels, of which 16 are two patches
+        small = Image.fromarray(pixels[image, channel]).resize((16, 16), Image.Resampling.BILINEAR)
+        placed[image, channel, :16, :16] = small
+    inside = [0, 1, 4, 5]  # of the 16 patches
+    assert examples["occluded"].numpy() == pytest.approx(placed[[0, 1, 3]], abs=1e-6)
+    assert set(found["kind"]) == {"visible", "patch"}
+    for block in (1, 2, 3):
+        for column, seen in [("occluded", placed), ("untouched", pixels)]:
+            shares = attention_by_hand(looked_at.net, torch.from_numpy(seen), block - 1)[:, :, 0, 1:]
+            shares = shares / shares.sum(-1, keepdims=True)
+            rows = select(found, "visible", block=block, head=None)
+            assert rows[column] == pytest.approx(shares.mean(1)[:, inside].sum(-1), abs=1e-5)
+            assert rows["visible_fraction"] == pytest.approx(0.25)
+            rows = select(found, "patch", block=block, head=1)
+            assert rows[column] == pytest.approx(shares[:, 1].mean(0), abs=1e-5)
 
 
 @pytest.mark.parametrize("grid", [(4, 4), (3, 5)])

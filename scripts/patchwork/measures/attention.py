@@ -67,14 +67,23 @@ def refuses(model):
 
 
 def measure(subject):
-    """Rows as told beside COLUMNS, and for the picture: `maps`, float32 [2, blocks, tokens, heads, rows,
-    columns], under the mask and untouched, means over images; `mask`, bool [1, H, W], true where images are
-    visible; `images`, float32 [n, 3, H, W]; `single`, float32 [n, 2, blocks, rows, columns], of the class
-    token in them, mean over heads."""
+    """Rows as told beside COLUMNS, and for the picture what `compare` tells."""
+    mask = visible_pixels(subject)
+    return compare(subject, mask, lambda pixels: pixels * mask)
+
+
+def compare(subject, mask, occlude):
+    """Attention in images that are seen in part, and in the same images untouched.
+
+    mask: bool [1, H, W], true where something is left to see. occlude: a function of float [N, 3, H, W] that
+    gives what is seen then. Returns rows as told beside COLUMNS, and for the picture: `maps`, float32 [2,
+    blocks, tokens, heads, rows, columns], occluded and untouched, means over images; `mask`; of a few images
+    `images` and `occluded`, float32 [n, 3, H, W], and `single`, float32 [n, 2, blocks, rows, columns], of the
+    class token in them, mean over heads.
+    """
     model, total = subject.model, len(subject.data.paths)
     tokens = ["class", "shape"] if hasattr(model.net, "head_dist") else ["class"]
     prefix, apart = model.net.num_prefix_tokens, distances(model).to(subject.device)
-    mask = visible_pixels(subject)
     visible = grids.over_tokens(mask.double()[None], model)[0]
     drawn = torch.tensor([*dict.fromkeys(i * total // EXAMPLES for i in range(EXAMPLES))])
 
@@ -89,7 +98,8 @@ def measure(subject):
     def look(first, last):
         pixels = subject.pixels(first, last)
         untouched, far = zip(*model.attention(pixels, reduce=both), strict=True)
-        occluded = model.attention(pixels * mask, reduce=to_patches)
+        seen = occlude(pixels)
+        occluded = model.attention(seen, reduce=to_patches)
         shares = torch.stack([torch.stack(occluded), torch.stack(untouched)])
         shares = subject.finite(shares, first, last)  # [2, blocks, N, tokens, heads, patches]
         far = subject.finite(torch.stack(far), first, last)  # [blocks, N, heads]
@@ -98,6 +108,7 @@ def measure(subject):
         return sums, {
             "visible": (shares.mean(4) @ visible).permute(2, 3, 1, 0).cpu(),  # [N, tokens, blocks, 2]
             "images": pixels[chosen].cpu(),
+            "occluded": seen[chosen].cpu(),
             "single": shares[:, :, chosen, 0].mean(3).permute(2, 0, 1, 3).float().cpu(),
         }
 
@@ -115,6 +126,7 @@ def measure(subject):
         "maps": means["maps"].float().unflatten(-1, model.grid),
         "mask": mask[..., :rows, :columns],
         "images": kept["images"][..., :rows, :columns],
+        "occluded": kept["occluded"][..., :rows, :columns],
         "single": kept["single"].unflatten(-1, model.grid),
     }
     return found, examples
@@ -217,9 +229,10 @@ def picture(kept):
         lines.append((f"{token} token, untouched", unmasked, None, maps[1].mean(1)))
         lines.append((f"{token} token, occluded", mask, None, maps[0].mean(1)))
         lines += [(f"{token} token, head {head}", mask, None, maps[0, :, head]) for head in range(heads)]
-    for number, (image, maps) in enumerate(zip(examples["images"], examples["single"], strict=True), 1):
+    of_images = zip(examples["images"], examples["occluded"], examples["single"], strict=True)
+    for number, (image, occluded, maps) in enumerate(of_images, 1):
         lines.append((f"image {number}, untouched", unmasked, image, maps[1]))
-        lines.append((f"image {number}, occluded", mask, image * mask, maps[0]))
+        lines.append((f"image {number}, occluded", mask, occluded, maps[0]))
     drawn = []
     for _, seen, image, maps in lines:
         shown = enlarged((seen.float() if image is None else image).expand(3, -1, -1), "area")
