@@ -1,5 +1,8 @@
 """torchvision's networks as models of timm, against torchvision's own objects."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torchvision
@@ -183,6 +186,13 @@ def test_programs_with_models_are_fingerprinted_with_them():
     root = ROOT / "scripts"
     _, imported = provenance.read(root / "patchwork/models.py", root)
     assert {root / f"patchwork/{name}.py" for name in ("torchvision_models", "vit_small_2020")} <= {*imported}
+
+
+def test_who_only_weighs_downloads_knows_them_too():
+    program = "from patchwork import fetching; print(*fetching.published({'timm': 'torchvision_alexnet'}))"
+    asked = {"cwd": ROOT / "scripts", "capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run([sys.executable, "-c", program], **asked)
+    assert done.stdout == "url https://download.pytorch.org/models/alexnet-owt-7be5be79.pth\n", done.stderr
 
 
 def test_published_weights_come_from_torchvisions_url_and_files_fit(tmp_path, monkeypatch):
