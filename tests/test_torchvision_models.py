@@ -1,11 +1,16 @@
 """torchvision's networks as models of timm, against torchvision's own objects."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torchvision
 from safetensors.torch import load_file
+from timm.models import vgg
 
-from patchwork import fetching, hooks, models, tokens, torchvision_models
+from conftest import ROOT
+from patchwork import fetching, hooks, models, provenance, tokens, torchvision_models
 from patchwork.perturbations import feature_drop
 
 # Those that the paper's run needs, and others that timm does not have.
@@ -15,29 +20,40 @@ NAMED = {  # width of the features that it decides by, and of its stages
     "squeezenet1_1": (512, [64, 128, 256, 512]),
     "squeezenet1_0": (512, [96, 256, 512, 512]),
 }
-# torch cannot build it without memory.
-ON_META = [name for name in torchvision_models.NAMES if not name.startswith("regnet")]
+COUNTED = ["alexnet", "squeezenet1_1", "squeezenet1_0", "shufflenet_v2_x0_5", "googlenet", "vit_b_16"]
+# torch cannot build a RegNet without memory.
+SLOW = [name for name in torchvision_models.NAMES if not name.startswith("regnet") and name not in COUNTED]
+
+
+def drawn(net):
+    """Random weights for a network that has none."""
+    draw, found = torch.Generator().manual_seed(0), {}
+    for name, value in net.state_dict().items():
+        if not value.is_floating_point():
+            found[name] = torch.tensor(1)
+        elif value.ndim < 2:
+            found[name] = torch.rand(value.shape, generator=draw) + 0.1
+        else:
+            bound = (6 / value[0].numel()) ** 0.5
+            found[name] = torch.empty(value.shape).uniform_(-bound, bound, generator=draw)
+    return found
 
 
 def theirs(name, **options):
     """torchvision's own network, every weight of which is random, in use as with its published weights."""
-    torch.manual_seed(0)
     given = {"init_weights": False, "transform_input": True} if name == "googlenet" else {}
-    net = torchvision.models.get_model(name, weights=None, **given | options).eval()
-    for value in net.state_dict().values():
-        if value.is_floating_point():
-            value.copy_(
-                torch.rand_like(value) + 0.1
-                if value.ndim < 2
-                else torch.randn_like(value) * value[0].numel() ** -0.5
-            )
-    return net
+    with torch.device("meta"):
+        net = torchvision.models.get_model(name, weights=None, **given | options)
+    net.load_state_dict(drawn(net), assign=True)
+    return net.eval().requires_grad_(False)
 
 
 def adapted(name, net, **options):
     """A Model of ours with the weights of a network of torchvision's."""
     given = {"init_weights": False} if name == "googlenet" else {}
-    own = models.create({"timm": f"torchvision_{name}", "options": given | options})
+    with torch.device("meta"):
+        own = models.create({"timm": f"torchvision_{name}", "options": given | options})
+    own.to_empty(device="cpu")
     models.fit(own, net.state_dict(), name)
     return models.Model(own.eval())
 
@@ -65,7 +81,7 @@ def test_logits_are_those_of_torchvisions_own_network(name):
     assert torch.equal(head, model(pictures()))
 
 
-@pytest.mark.parametrize("name", ON_META)
+@pytest.mark.parametrize("name", [*COUNTED, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_names_shapes_and_counts_are_torchvisions(name):
     weights = torchvision.models.get_model_weights(name).DEFAULT
     same = {"image_size": 518} if name == "vit_h_14" else {}  # as torchvision builds it for these weights
@@ -151,18 +167,32 @@ def test_what_it_does_not_have_is_refused():
 @pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1"])
 @torch.inference_mode()
 def test_other_numbers_of_classes(name):
-    entry = {"timm": f"torchvision_{name}"}
-    net = theirs(name, num_classes=7)
+    entry, net = {"timm": f"torchvision_{name}"}, theirs(name, num_classes=7)
     assert adapted(name, net, num_classes=7)(pictures()).shape == (2, 7)
+    with torch.device("meta"):
+        usual, without = models.create(entry), models.create(entry, 0).eval()
     with pytest.raises(ValueError, match=r"for its 7 classes give the model `options: \{num_classes: 7\}`"):
-        models.fit(models.create(entry), net.state_dict(), name)
-    without = models.create(entry, 0).eval()
+        models.fit(usual, net.state_dict(), name)
+    without.load_state_dict(net.state_dict(), assign=True, strict=False)
     assert without.num_classes == 0
     assert without(normalised(pictures())).shape == (2, NAMED[name][0])
     with pytest.raises(ValueError, match=r"'torchvision_\w+' refuses options .*'bogus'"):
         models.create(entry | {"options": {"bogus": 5}})
     with pytest.raises(ValueError, match=r"refuses options .*images have three channels"):
         models.create(entry | {"options": {"in_chans": 1}})
+
+
+def test_programs_with_models_are_fingerprinted_with_them():
+    root = ROOT / "scripts"
+    _, imported = provenance.read(root / "patchwork/models.py", root)
+    assert {root / f"patchwork/{name}.py" for name in ("torchvision_models", "vit_small_2020")} <= {*imported}
+
+
+def test_who_only_weighs_downloads_knows_them_too():
+    program = "from patchwork import fetching; print(*fetching.published({'timm': 'torchvision_alexnet'}))"
+    asked = {"cwd": ROOT / "scripts", "capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run([sys.executable, "-c", program], **asked)
+    assert done.stdout == "url https://download.pytorch.org/models/alexnet-owt-7be5be79.pth\n", done.stderr
 
 
 def test_published_weights_come_from_torchvisions_url_and_files_fit(tmp_path, monkeypatch):
@@ -189,46 +219,15 @@ def test_published_weights_come_from_torchvisions_url_and_files_fit(tmp_path, mo
 # ---- what timm has of torchvision's ----
 
 
+@pytest.mark.parametrize("name", ["vgg19_bn", "densenet121", "resnet50"])
 @torch.inference_mode()
-def test_timms_vgg19_bn_is_torchvisions():
-    from timm.models import vgg
-
+def test_what_timm_has_of_torchvision_is_the_same(name):
+    net = theirs(name)
     with torch.device("meta"):
-        net, own = torchvision.models.vgg19_bn(), models.create({"timm": "vgg19_bn.tv_in1k"})
-    state = drawn(net)
-    net.load_state_dict(state, assign=True)
-    own.load_state_dict(vgg._filter_fn(state), assign=True)
-    same_logits(net, own)
-
-
-@torch.inference_mode()
-def test_timms_densenet121_is_torchvisions():
-    with torch.device("meta"):
-        net, own = torchvision.models.densenet121(), models.create({"timm": "densenet121.tv_in1k"})
-    state = drawn(net)
-    net.load_state_dict(state, assign=True)
-    models.fit(own.to_empty(device="cpu"), state, "densenet121")
-    same_logits(net, own)
-
-
-def drawn(net):
-    """Random weights for a network that has none."""
-    draw = torch.Generator().manual_seed(0)
-    found = {}
-    for name, value in net.state_dict().items():
-        if not value.is_floating_point():
-            found[name] = torch.tensor(1)
-        elif value.ndim < 2:
-            found[name] = torch.rand(value.shape, generator=draw) + 0.1
-        else:
-            bound = (6 / value[0].numel()) ** 0.5
-            found[name] = torch.empty(value.shape).uniform_(-bound, bound, generator=draw)
-    return found
-
-
-def same_logits(net, own):
-    facts, images = own.pretrained_cfg, pictures(1, 224)
-    expected = net.eval()(normalised(images))
-    found = own.eval()(torchvision.transforms.functional.normalize(images, facts["mean"], facts["std"]))
+        own = models.create({"timm": f"{name}.tv_in1k"})
+    state = vgg._filter_fn(net.state_dict()) if name == "vgg19_bn" else net.state_dict()
+    models.fit(own.to_empty(device="cpu"), state, name)
+    model, images = models.Model(own.eval()), pictures(1, 224)
+    expected = net(normalised(images))
     assert expected.std() > 1e-2
-    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * expected.abs().max())
+    assert torch.allclose(model(images), expected, rtol=1e-4, atol=1e-4 * expected.abs().max())

@@ -1,5 +1,6 @@
 """Weights from the timm hub, a URL, a file or nowhere, in one form: a .safetensors that fits its network."""
 
+import argparse
 import hashlib
 import pickle
 import sys
@@ -109,8 +110,9 @@ def published(entry):
 def read_checkpoint(path, net):
     """The weights in a .safetensors or .pth file of anybody's, with the names that `net` uses.
 
-    Training checkpoints (state_dict, model, EMA first) and `module.` prefixes are unwrapped, and the
-    architecture's own conversion of older formats is applied, all by timm.
+    Training checkpoints (state_dict, model, EMA first but for those of DeiT) and `module.` prefixes are
+    unwrapped, and the architecture's own conversion of older formats is applied, all by timm. Files older
+    than the counters of batch normalisation, which decide nothing, get those of `net`.
     Raises ValueError for a file with pickled code or no weights in it; such a file is never executed.
     """
     import timm.models
@@ -119,6 +121,8 @@ def read_checkpoint(path, net):
         raise FileNotFoundError(f"there is no weights file {path}")
     try:
         state = timm.models.load_state_dict(str(path), weights_only=True)
+        if of_deit(path):
+            state = timm.models.load_state_dict(str(path), use_ema=False, weights_only=True)
     except AttributeError:  # timm takes for granted that it is a dict with names
         state = None
     except UNREADABLE as error:
@@ -129,11 +133,33 @@ def read_checkpoint(path, net):
         ) from error
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no state dict: it should map names to tensors")
+    counters = {name: n for name, n in net.state_dict().items() if name.endswith(".num_batches_tracked")}
+    return converted(counters | state, net)
+
+
+def converted(state, net):
+    """A state dict of an older format as timm converts it for an architecture; as it is where timm stumbles
+    or resizes a tensor: then it is of another network."""
     convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
-    return convert(state, net) if convert and dimensions(state) != dimensions(net.state_dict()) else state
+    if not convert or dimensions(state) == dimensions(net.state_dict()):
+        return state
+    try:
+        found = convert(dict(state), net)
+    except Exception:  # of whatever kind
+        return state
+    resized = any(name in state and state[name].numel() != value.numel() for name, value in found.items())
+    return state if resized else found
 
 
 def dimensions(state):
-    """How many dimensions each tensor has, by name. An older format differs in these; what differs in size
-    alone is of another network, which a conversion would resize."""
+    """How many dimensions each tensor has, by name: what an older format differs in."""
     return {name: value.ndim for name, value in state.items()}
+
+
+def of_deit(path):
+    """Whether a file is a training checkpoint of DeiT's code: that keeps a moving average, `model_ema`, and
+    evaluates the weights themselves, `model`; timm's evaluates the average."""
+    if str(path).endswith(".safetensors"):
+        return False
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return {"model", "model_ema"} <= torch.load(path, map_location="cpu", weights_only=True).keys()
