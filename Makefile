@@ -2,7 +2,7 @@
 # make test     set up and run the tests that take minutes
 # make test-slow    the tests that take longer: whole runs, kills at random moments
 # make test-slurm    a run on a SLURM of this machine, as root: apt-get install slurm-wlm slurmdbd munge mariadb-server
-# make benchmark    the numbers of the README
+# make benchmark    the numbers of docs/speed.md
 # make screenshots    pictures of results/report.html in results/screenshots, by chromium
 # make clean    delete the environment; results stay
 

@@ -1,4 +1,4 @@
-"""The warehouse explains itself to whoever opens it, and the README's questions to it have answers."""
+"""The warehouse explains itself to whoever opens it, and the questions of docs/reading.md to it have answers."""
 
 import csv
 import os
@@ -13,8 +13,8 @@ import pytest
 
 from conftest import ROOT
 
-README = (ROOT / "README.md").read_text().split("## Ask the data")[1].split("\n## ")[0]
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
+PAGE = (ROOT / "docs/reading.md").read_text().split("## Ask the data")[1].split("\n## ")[0]
+BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
 QUERIES = re.findall(r'^ask "(.*?)"$', "\n".join(BLOCKS), re.M | re.S)
 
 
@@ -81,7 +81,7 @@ def test_all_questions_are_found():
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))
-def test_a_question_of_the_readme_has_an_answer(opened, query):
+def test_a_question_of_the_page_has_an_answer(opened, query):
     rows = opened.sql(query).fetchall()
     assert rows and all(any(value is not None for value in row) for row in rows)
 
