@@ -4,13 +4,14 @@
 # make test-slurm    a run on a SLURM of this machine, as root: apt-get install slurm-wlm slurmdbd munge mariadb-server
 # make benchmark    the numbers of docs/speed.md
 # make screenshots    pictures of results/report.html in results/screenshots, by chromium
+# make reference    docs/configuration.md, from rules/config.schema.yaml
 # make clean    delete the environment; results stay
 
 PYTHON ?= python3
 CORES ?= all
 VENV := .venv/bin
 
-.PHONY: report test test-slow test-slurm benchmark screenshots format clean
+.PHONY: report test test-slow test-slurm benchmark screenshots reference format clean
 
 report: .venv/run
 	$(VENV)/snakemake --cores $(CORES)
@@ -42,6 +43,9 @@ benchmark: .venv/test
 
 screenshots: .venv/test
 	$(VENV)/python tests/screenshots.py results/report.html results/screenshots
+
+reference: .venv/run
+	$(VENV)/python scripts/patchwork/reference.py rules/config.schema.yaml > docs/configuration.md
 
 format: .venv/test
 	$(VENV)/ruff check --fix .

@@ -1,4 +1,4 @@
-"""The warehouse explains itself to whoever opens it, and the questions of docs/reading.md to it have answers."""
+"""The warehouse explains itself and answers the questions of docs/reading.md; pages that list tell all."""
 
 import csv
 import os
@@ -10,8 +10,10 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from conftest import ROOT
+from patchwork import reference
 
 PAGE = (ROOT / "docs/reading.md").read_text().split("## Ask the data")[1].split("\n## ")[0]
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
@@ -98,3 +100,21 @@ def test_questions_can_be_asked_as_they_are_printed(finished):
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert done.stdout.count("┌") >= len(QUERIES)
     assert Path(finished.path("results/warehouse.duckdb.wal")).exists() is False
+
+
+def keys_of(schema, path=()):
+    """Every key that a schema knows, with what it says of it: (path, entry)."""
+    for name, entry in schema.get("properties", {}).items():
+        yield (*path, name), entry
+        yield from keys_of(entry, (*path, name))
+    if isinstance(below := schema.get("additionalProperties"), dict):
+        yield from keys_of(below, path)
+
+
+def test_the_page_of_keys_is_what_the_schema_says():
+    schema = yaml.safe_load((ROOT / "rules/config.schema.yaml").read_text())
+    told = (ROOT / "docs/configuration.md").read_text()
+    assert told == reference.page(schema), "make reference"
+    keys = dict(keys_of(schema))
+    assert len(keys) > 100 and [path for path, entry in keys.items() if not entry.get("description")] == []
+    assert {path[-1] for path in keys} <= set(re.findall(r"(?:`|## |\.)(\w+)`?", told))
