@@ -1,15 +1,27 @@
-"""The page of all keys of a config, made from their schema: python reference.py SCHEMA > PAGE."""
+"""Pages of docs/ that list what the code knows: python -m patchwork.reference RULES REPORTS DOCS."""
 
+import csv
 import sys
+from pathlib import Path
 
 import yaml
 
-HEAD = """# Configuration
+from patchwork import building
+from patchwork.catalogue import catalogue
+
+KEYS = """# Configuration
 
 All keys of a config, made from `rules/config.schema.yaml` by `make reference`. A mistake in a config is
 told with its line before anything runs. `config.yaml`, `config/sample.yaml` and `config/imagenet.yaml` are
 examples; names and values of perturbations and measures are in [experiments.md](experiments.md).
 """
+COLUMNS = """# Columns
+
+What is in the parquet files of [files.md](files.md), made by `make reference` from the code that writes them
+and from `reports/glossary.csv`. The views and tables of the warehouse have more columns, and explain
+themselves ([reading.md](reading.md)).
+"""
+TYPES = {"float": "float32", "halffloat": "float16", "list<item: bool>": "list of bool"}
 KINDS = {
     "string": "text",
     "integer": "whole number",
@@ -22,9 +34,9 @@ KINDS = {
 BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
 
 
-def page(schema):
+def keys_page(schema):
     """The page (Markdown) of a schema of configs, a dict of JSON Schema."""
-    parts, told, others = [HEAD], {}, {}
+    parts, told, others = [KEYS], {}, {}
     for name, entry in schema["properties"].items():
         below = entry.get("additionalProperties") or {}
         holder = below if "properties" in below else entry
@@ -99,6 +111,46 @@ def sentence(text):
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
+def columns_page(measures, glossary):
+    """The page (Markdown) of the columns of parquet files.
+
+    measures: {name: {column: type}}. glossary: {(relation, column): meaning}, as reports/glossary.csv has it.
+    """
+    kinds = {
+        "predictions": building.PREDICTIONS,
+        "images": building.INDEX | building.TEXTURE,
+        "foreground": types(building.FOREGROUND),
+        "epochs": types(building.EPOCHS),
+        **building.LEARNT,
+        **measures,
+    }
+    parts = [COLUMNS]
+    for relation, columns in kinds.items():
+        parts.append(
+            f"## {relation}\n\n{glossary[relation, '']}\n\n| column | type | what it is |\n|---|---|---|"
+        )
+        for column, told in columns.items():
+            meaning = glossary.get((relation, column), glossary.get(("", column)))
+            parts.append(f"| `{column}` | {TYPES.get(told, told)} | {meaning} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def types(schema):
+    """The types of the columns of a schema that lie in the files: whose they are, a view tells."""
+    return {field.name: str(field.type) for field in schema if field.name not in ("dataset", "model", "run")}
+
+
+def pages(rules, reports):
+    """{name of a file in docs: its content} of the pages that are made here. rules, reports: folders."""
+    with open(Path(reports, "glossary.csv"), encoding="utf-8", newline="") as opened:
+        glossary = {(row["relation"], row["column"]): row["meaning"] for row in csv.DictReader(opened)}
+    found = catalogue(Path(__file__).parent / "measures")
+    measures = {name: measure["columns"] for name, measure in found.items()}
+    schema = yaml.safe_load(Path(rules, "config.schema.yaml").read_text(encoding="utf-8"))
+    return {"configuration.md": keys_page(schema), "columns.md": columns_page(measures, glossary)}
+
+
 if __name__ == "__main__":
-    with open(sys.argv[1], encoding="utf-8") as opened:
-        print(page(yaml.safe_load(opened)), end="")
+    for name, text in pages(*sys.argv[1:3]).items():
+        Path(sys.argv[3], name).write_text(text, encoding="utf-8")
