@@ -97,7 +97,7 @@ def world(tmp_path_factory):
 
 
 def configs(block):
-    """The configs that a block names."""
+    """The configs that a block names; of several, the first, which the others change."""
     return {*re.findall(r"--configfile (\S+)", block)}
 
 
