@@ -2,15 +2,16 @@
 # make test     set up and run the tests that take minutes
 # make test-slow    the tests that take longer: whole runs, kills at random moments
 # make test-slurm    a run on a SLURM of this machine, as root: apt-get install slurm-wlm slurmdbd munge mariadb-server
-# make benchmark    the numbers of the README
+# make benchmark    the numbers of docs/speed.md
 # make screenshots    pictures of results/report.html in results/screenshots, by chromium
+# make reference    docs/configuration.md and docs/columns.md, of what the code knows
 # make clean    delete the environment; results stay
 
 PYTHON ?= python3
 CORES ?= all
 VENV := .venv/bin
 
-.PHONY: report test test-slow test-slurm benchmark screenshots format clean
+.PHONY: report test test-slow test-slurm benchmark screenshots reference format clean
 
 report: .venv/run
 	$(VENV)/snakemake --cores $(CORES)
@@ -42,6 +43,9 @@ benchmark: .venv/test
 
 screenshots: .venv/test
 	$(VENV)/python tests/screenshots.py results/report.html results/screenshots
+
+reference: .venv/run
+	PYTHONPATH=scripts $(VENV)/python -m patchwork.reference rules reports docs
 
 format: .venv/test
 	$(VENV)/ruff check --fix .

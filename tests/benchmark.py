@@ -1,4 +1,4 @@
-"""The speed of Patchwork beside a baseline in the same run; prints the tables of the README.
+"""The speed of Patchwork beside a baseline in the same run; prints tables of docs/speed.md.
 
     make benchmark                                       random images
     make benchmark PATCHWORK_IMAGES=data/photographs     your own image folder

@@ -1,4 +1,4 @@
-"""The speed of training beside bare steps on a batch in memory, in the same run; a table of the README.
+"""The speed of training beside bare steps on a batch in memory, in the same run; a table of docs/speed.md.
 
 The models are those of config.yaml, on drawn images. Both sides take turns, so that a busy machine slows
 both.

@@ -1,4 +1,4 @@
-"""The warehouse explains itself to whoever opens it, and the README's questions to it have answers."""
+"""The warehouse explains itself and answers the questions of docs/reading.md; pages that list tell all."""
 
 import csv
 import os
@@ -10,11 +10,13 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from conftest import ROOT
+from patchwork import reference
 
-README = (ROOT / "README.md").read_text().split("## Ask the data")[1].split("\n## ")[0]
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
+PAGE = (ROOT / "docs/reading.md").read_text().split("## Ask the data")[1].split("\n## ")[0]
+BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
 QUERIES = re.findall(r'^ask "(.*?)"$', "\n".join(BLOCKS), re.M | re.S)
 
 
@@ -81,7 +83,7 @@ def test_all_questions_are_found():
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=range(len(QUERIES)))
-def test_a_question_of_the_readme_has_an_answer(opened, query):
+def test_a_question_of_the_page_has_an_answer(opened, query):
     rows = opened.sql(query).fetchall()
     assert rows and all(any(value is not None for value in row) for row in rows)
 
@@ -98,3 +100,73 @@ def test_questions_can_be_asked_as_they_are_printed(finished):
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert done.stdout.count("┌") >= len(QUERIES)
     assert Path(finished.path("results/warehouse.duckdb.wal")).exists() is False
+
+
+# The names that rules have for paths, from all of them.
+NAMED = dict(
+    re.findall(
+        r'^([A-Z_]+) = "(results/.*?)"',
+        "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")),
+        re.M,
+    )
+)
+
+
+def keys_of(schema, path=()):
+    """Every key that a schema knows, with what it says of it: (path, entry)."""
+    for name, entry in schema.get("properties", {}).items():
+        yield (*path, name), entry
+        yield from keys_of(entry, (*path, name))
+    if isinstance(below := schema.get("additionalProperties"), dict):
+        yield from keys_of(below, path)
+
+
+def test_pages_that_are_made_are_what_the_code_says():
+    made = reference.pages(ROOT / "rules", ROOT / "reports")
+    assert {*made} == {"configuration.md", "columns.md"}
+    for name, text in made.items():
+        assert (ROOT / "docs" / name).read_text() == text, "make reference"
+    assert "| None |" not in made["columns.md"], "explain the column in reports/glossary.csv"
+
+
+def test_every_key_is_explained_and_stands_on_the_page():
+    keys = dict(keys_of(yaml.safe_load((ROOT / "rules/config.schema.yaml").read_text())))
+    assert len(keys) > 100 and [path for path, entry in keys.items() if not entry.get("description")] == []
+    told = (ROOT / "docs/configuration.md").read_text()
+    assert {path[-1] for path in keys} <= set(re.findall(r"(?:`|## |\.)(\w+)", told))
+
+
+def test_columns_are_those_of_a_run(finished):
+    """Whatever columns files of a run have, the page lists them with their types."""
+    sections = (ROOT / "docs/columns.md").read_text().split("\n## ")[1:]
+    told = {
+        each.split("\n")[0]: dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", each, re.M)) for each in sections
+    }
+    places = {"predictions": "predictions/*/*/*/*", "images": "images/*", "foreground": "foreground/*/*"}
+    places |= {"epochs": "trainings/*", "probe": "readouts/*/*/probe", "few_shot": "readouts/*/*/few_shot"}
+    for name, columns in told.items():
+        files = [*finished.path("results").glob(f"{places.get(name, f'measures/*/*/{name}')}.parquet")]
+        assert files, name
+        for file in files:
+            found = {f.name: str(f.type).replace("element", "item") for f in pq.read_schema(file)}
+            kinds = {column: reference.TYPES.get(kind, kind) for column, kind in found.items()}
+            assert columns.items() <= kinds.items()
+            assert name == "images" or columns == kinds  # an index has columns of its dataset's own
+
+
+def test_every_file_that_a_rule_writes_has_a_row():
+    """Of every output of every rule the page has the path."""
+    outputs = set()
+    for path in (ROOT / "rules").glob("*.smk"):
+        text = path.read_text()
+        for block in re.findall(r"^    output:\n(.*?)^    log:", text, re.S | re.M):
+            outputs |= {*re.findall(r'"(results/.*?)"', block)}
+            outputs |= {NAMED[name] for name in re.findall(r"\b([A-Z_]{4,})\b", block)}
+    assert len(outputs) > 30
+    told = (ROOT / "docs/files.md").read_text()
+    written = {re.sub(r"\{(\w+)\}", lambda match: match[1].upper(), output) for output in outputs}
+    assert {path for path in written if f"`{path}`" not in told} == set()
+    folders = {
+        *re.findall(r"results/(\w+)", "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk")))
+    }
+    assert folders <= {*re.findall(r"results/(\w+)", told)}

@@ -74,5 +74,6 @@ def test_common_stays_readable():
 
 
 def test_the_project_speaks_of_itself_alone():
-    text = "".join(p.read_text() for p in [*PACKAGE, *(ROOT / "tests").glob("*.py"), ROOT / "README.md"])
+    pages = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")]
+    text = "".join(path.read_text() for path in [*PACKAGE, *(ROOT / "tests").glob("*.py"), *pages])
     assert "/wo" + "rk/" not in text

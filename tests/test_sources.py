@@ -417,18 +417,18 @@ def test_images_are_what_torchvision_shows_for_the_same_classes(tmp_path):
     assert linked == shown
 
 
-# ---- What the README says of sets that torchvision does not know, or not whole. ----
+# ---- What docs/transfer.md says of sets that torchvision does not know, or not whole. ----
 
 
-def run_of_readme(word, folder):
-    """Run the commands of the README in which a word stands, in a folder."""
-    text = (ROOT / "README.md").read_text()
+def run_of_page(word, folder):
+    """Run the commands of the page in which a word stands, in a folder."""
+    text = (ROOT / "docs/transfer.md").read_text()
     [block] = [block for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.S | re.M) if word in block]
     commands = textwrap.dedent(block).replace(".venv/bin/python", sys.executable)
     subprocess.run(["sh", "-e", "-c", commands], cwd=folder, check=True)
 
 
-def test_the_lists_of_cub_and_fungi_are_written_as_the_readme_says(tmp_path):
+def test_the_lists_of_cub_and_fungi_are_written_as_the_page_says(tmp_path):
     birds = [f"{n:03d}.Bird/Bird_{n}_{k}.jpg" for n in (1, 2) for k in range(3)]
     data = tmp_path / "data/CUB_200_2011"
     write(data / "images.txt", *(f"{number} {path}" for number, path in enumerate(birds, 1)))
@@ -441,29 +441,29 @@ def test_the_lists_of_cub_and_fungi_are_written_as_the_readme_says(tmp_path):
         save(tmp_path / "data" / path)
     told = {"images": [{"id": 1, "file_name": f"images/{fungi[0]}"}], "annotations": []}
     write(tmp_path / "data/fungi/train.json", json.dumps(told))
-    run_of_readme("train_test_split", tmp_path)
+    run_of_page("train_test_split", tmp_path)
     for name, paths in (("train", birds[::2]), ("test", birds[1::2])):
         assert [path for _, path in folders.listing(data / "images", listed=data / f"{name}.txt")] == paths
     found = folders.listing(tmp_path / "data/fungi/images", listed=tmp_path / "data/fungi/train.txt")
     assert found == [("10_Amanita muscaria", fungi[0])]
 
 
-def test_the_list_of_inaturalist_is_written_as_the_readme_says(tmp_path):
+def test_the_list_of_inaturalist_is_written_as_the_page_says(tmp_path):
     root = tmp_path / "data/inaturalist"
     chosen = [*organisms(root, None)["2018"]][::2]
     names = [f"train_val{file.relative_to(root).as_posix()}" for file in chosen]
     write(root / "train2018.json", json.dumps({"images": [{"file_name": name} for name in names]}))
-    run_of_readme("train2018", tmp_path)
+    run_of_page("train2018", tmp_path)
     sources.fetch("INaturalist", "2018", root, tmp_path / "made", root / "train.txt")
     assert {root / row["file"] for row in table(tmp_path / "made")} == set(chosen)
 
 
-def test_drawings_become_images_as_the_readme_says(tmp_path):
+def test_drawings_become_images_as_the_page_says(tmp_path):
     (tmp_path / "data/quickdraw").mkdir(parents=True)
     bitmaps = np.random.default_rng(0).integers(0, 256, (5, 784), np.uint8)
     for name in ("cat", "The Eiffel Tower"):
         np.save(tmp_path / f"data/quickdraw/{name}.npy", bitmaps)
-    run_of_readme("quickdraw", tmp_path)
+    run_of_page("quickdraw", tmp_path)
     found = folders.listing(tmp_path / "data/quickdraw")
     assert found == [(name, f"{name}/{k}.png") for name in ("The Eiffel Tower", "cat") for k in range(5)]
     seen = np.asarray(Image.open(tmp_path / "data/quickdraw/cat/3.png"))
