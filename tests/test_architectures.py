@@ -282,7 +282,7 @@ class Looked:
         self.operations = operations.count({"options": None, "size": None} | self.told.entry)
         self.heavy = self.operations > 1e10
         images = 1 if self.heavy else 2
-        fetching.fetch(name, self.told.entry | {"weights": "random"}, path / "weights.safetensors", path)
+        fetching.fetch(name, self.told.entry | {"weights": "random"}, path / "weights.safetensors")
         self.model = models.place(self.built(self.told.heads[0]), COMPUTE)
         self.data = packed.Packed(folder / "a.npy", folder / "a.parquet")
         self.data.paths, self.data.labels = self.data.paths[:images], self.data.labels[:images]

@@ -202,7 +202,7 @@ def fetched(name, content, folder):
     torch.save(content, folder / "w.pth.tar")
     entry = MODELS[name] | {"weights": str(folder / "w.pth.tar")}
     entry.pop("sha256", None)
-    fetching.fetch(name, entry, folder / "w.safetensors", folder)
+    fetching.fetch(name, entry, folder / "w.safetensors")
     found = load_file(folder / "w.safetensors")
     for file in folder.iterdir():  # pytest would keep gigabytes
         file.unlink()

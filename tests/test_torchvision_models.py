@@ -206,14 +206,14 @@ def test_published_weights_come_from_torchvisions_url_and_files_fit(tmp_path, mo
     )
     entry = {"timm": "torchvision_squeezenet1_1"}
     for number, given in enumerate([entry, entry | {"weights": str(tmp_path / "w.pth")}]):
-        fetching.fetch("squeezenet", given, tmp_path / f"{number}.safetensors", tmp_path)
+        fetching.fetch("squeezenet", given, tmp_path / f"{number}.safetensors")
         found = load_file(tmp_path / f"{number}.safetensors")
         assert found.keys() == net.state_dict().keys()
         assert all(torch.equal(found[name], value) for name, value in net.state_dict().items())
     few = {name: value for name, value in net.state_dict().items() if name != "classifier.1.bias"}
     torch.save(few | {"extra.weight": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match=r"misses classifier\.1\.bias; it has extra\.weight too many"):
-        fetching.fetch("squeezenet", given, tmp_path / "x.safetensors", tmp_path)
+        fetching.fetch("squeezenet", given, tmp_path / "x.safetensors")
 
 
 # ---- what timm has of torchvision's ----

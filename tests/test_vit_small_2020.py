@@ -83,7 +83,7 @@ def small(tmp_path):
     state = public_state(width=24, blocks=2, side=32, classes=5)
     torch.save(state, tmp_path / "w.pth")
     entry = {"timm": "vit_small_patch16_224_2020", "options": SMALL, "weights": str(tmp_path / "w.pth")}
-    fetching.fetch("small", entry, tmp_path / "w.safetensors", tmp_path)
+    fetching.fetch("small", entry, tmp_path / "w.safetensors")
     return state, models.build(entry, tmp_path / "w.safetensors")
 
 

@@ -1,6 +1,6 @@
 """Where do tokens look? The attention of the class token, and how far patches attend, block by block.
 
-Source: figures 4 and 26 of the paper: attention averaged over a dataset, of every block and head, while one
+Source: figure 4 of the paper: attention averaged over a dataset, of every block and head, while one
 random mask, the same for all images, hides 160 of 196 tiles; deeper blocks are said to attend to what is
 left. The figures are presumably of the class token, and there are no numbers; here it is the share of its
 attention that falls on visible patches. Attention distance: Dosovitskiy et al., "An image is worth 16x16
