@@ -35,7 +35,6 @@ ELSEWHERE = {
         ("docs/data.md", word): "tests/test_data_page.py"
         for word in ("tar -x", "zipfile", "<<'END'", "data/inat")
     },
-    ("docs/transfer.md", "data/"): "tests/test_sources.py",
     ("docs/reading.md", "ask "): "tests/test_documentation.py",
     ("README.md", "make test"): "Makefile",
     ("CONTRIBUTING.md", "make test"): "Makefile",

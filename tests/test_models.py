@@ -370,14 +370,16 @@ def wrappings(state):
         "module": {f"module.{name}": value for name, value in state.items()},
         "both": {"state_dict": {f"module.{name}": value for name, value in state.items()}},
         "ema": {"state_dict_ema": state, "state_dict": {n: torch.zeros_like(v) for n, v in state.items()}},
+        "deit": {"model": state, "model_ema": {n: torch.zeros_like(v) for n, v in state.items()}},
     }
 
 
+@pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("wrapping", wrappings({}))
-def test_checkpoints_are_unwrapped(tmp_path, wrapping):
-    net = network(CNN)
-    torch.save(wrappings(net.state_dict())[wrapping], tmp_path / "w.pth")
-    state = fetching.read_checkpoint(tmp_path / "w.pth", net)
+def test_checkpoints_are_unwrapped(tmp_path, wrapping, zipped):
+    net, content = network(CNN), tmp_path / "w.pth"
+    torch.save(wrappings(net.state_dict())[wrapping], content, _use_new_zipfile_serialization=zipped)
+    state = fetching.read_checkpoint(content, net)
     assert state.keys() == net.state_dict().keys()
     assert all(torch.equal(state[name], value) for name, value in net.state_dict().items())
 

@@ -162,4 +162,4 @@ def of_deit(path):
     if str(path).endswith(".safetensors"):
         return False
     with torch.serialization.safe_globals([argparse.Namespace]):
-        return {"model", "model_ema"} <= torch.load(path, map_location="cpu", weights_only=True).keys()
+        return {"model", "model_ema"} <= torch.load(path, map_location="meta", weights_only=True).keys()
