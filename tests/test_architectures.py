@@ -367,10 +367,8 @@ def check_perturbations(looked):
         strip = strips.Strip(model, looked.data, "set", perturbation, variant, COMPUTE, settings)
         for need in strip.files.keys() & given.keys():
             (strip.arrays if need == "saliency" else strip.files)[need] = given[need]
-        applies = told.has(perturbation, variant) and (perturbation, level) != (
-            "feature_drop",
-            told.places + 1,
-        )
+        beyond = perturbation == "feature_drop" and level > told.places
+        applies = told.has(perturbation, variant) and not beyond
         assert (strip.refusal(level, model) is None) == applies, (perturbation, variant, level)
         if not applies:
             continue
