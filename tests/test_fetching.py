@@ -286,6 +286,17 @@ def test_urls_of_timm_are_kept_by_torch_and_their_hash_is_checked(tmp_path):
     assert same(fetched(at_url(address + right), tmp_path), state())  # from the cache: the server is gone
 
 
+def test_a_head_for_other_classes_is_not_left_to_chance(tmp_path):
+    torch.save(state(), tmp_path / "w.pth")
+    with serving({"/net.pth": (tmp_path / "w.pth").read_bytes()}) as (address, _):
+        entry = at_url(f"{address}/net.pth")
+        other = entry | {"options": entry["options"] | {"num_classes": 7}}
+        with pytest.raises(ValueError, match=r"^timm's weights of .* tell 5 classes apart, not 7: leave out"):
+            fetched(other, tmp_path)
+        headless = entry | {"options": entry["options"] | {"num_classes": 0}}
+        assert fetched(headless, tmp_path).keys() < state().keys()
+
+
 # ---- none ----
 
 

@@ -3,13 +3,10 @@
 import csv
 import hashlib
 import io
-import json
 import os
-import re
 import subprocess
 import sys
 import tarfile
-import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote_plus

@@ -87,6 +87,12 @@ def pretrained(entry):
             f"the weights of {entry['timm']} cannot be fetched ({reason}); check the network, or give a "
             "file: `weights: PATH`"
         ) from error
+    known = net.pretrained_cfg["num_classes"]
+    if net.num_classes and net.num_classes != known:  # timm would leave the head as it was drawn
+        raise ValueError(
+            f"timm's weights of {entry['timm']} tell {known} classes apart, not {net.num_classes}: leave out "
+            "`num_classes` of its options, or train a head (`run`, `transfers`)"
+        )
     models.fit(net, net.state_dict(), entry["timm"])
     return net
 
