@@ -103,6 +103,7 @@ PUBLISHED = {
 # with a second token, all.
 APPLIES = {
     "attention": {"vit", "distilled", "tnt"},
+    "attention_placed": {"vit", "distilled", "tnt"},
     "block_accuracy": {"vit", "distilled", "tnt"},
     "segmentation": {"vit", "distilled"},
     "token_similarity": {"distilled"},
@@ -461,7 +462,7 @@ def check_information_loss(looked, columns, objects):
         assert value[(columns["kind"] == "cka") & (level == 0)] == pytest.approx([1], abs=1e-6)
 
 
-def check_attention_table(looked, columns, objects):
+def check_maps(looked, columns, objects):
     told, tiles = looked.told, math.prod(looked.told.grid)
     assert set(columns["block"]) == set(range(1, told.places + 1))
     of_patches = columns["kind"] == "patch"
@@ -470,6 +471,11 @@ def check_attention_table(looked, columns, objects):
     for column in ("occluded", "untouched"):
         shares = columns[column][of_patches].reshape(-1, tiles)
         assert (shares >= 0).all() and shares.sum(1) == pytest.approx(np.ones(len(shares)), abs=1e-5)
+
+
+def check_attention_table(looked, columns, objects):
+    check_maps(looked, columns, objects)
+    told = looked.told
     far = columns["distance_pixels"][columns["kind"] == "distance"]
     assert (far > 0).all() and (far < (told.grid[0] - 1) * told.patch * math.sqrt(2)).all()
 
@@ -499,6 +505,7 @@ def check_token_similarity(looked, columns, objects):
 CHECKS = {
     "information_loss": check_information_loss,
     "attention": check_attention_table,
+    "attention_placed": check_maps,
     "block_accuracy": check_block_accuracy,
     "segmentation": check_segmentation,
     "token_similarity": check_token_similarity,
