@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from conftest import MEASURES, PERTURBATIONS, ROOT
 from patchwork import entries, settings
@@ -9,6 +10,7 @@ from patchwork.catalogue import catalogue, cells, variants
 
 SCHEMA = yaml.safe_load((ROOT / "rules/config.schema.yaml").read_text())
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
+CHANGES = {"config/imagenet-5k.yaml": ["config/imagenet.yaml"]}  # what is read before
 RECIPES = yaml.safe_load((ROOT / "rules/recipes.yaml").read_text())
 ENTRIES = variants(catalogue(PERTURBATIONS))
 
@@ -78,10 +80,13 @@ def test_the_hash_of_a_url_may_be_unknown_where_nobody_can_change_what_it_sends(
 
 @pytest.mark.parametrize("name", ["config.yaml", *(f"config/{path.name}" for path in CONFIGS)])
 def test_the_configs_that_come_with_the_workflow_are_good(name):
-    config = yaml.safe_load((ROOT / name).read_text())
-    settings.check(
-        config, SCHEMA, [ROOT / name], variants(catalogue(PERTURBATIONS), config["models"]), MEASURES, RECIPES
-    )
+    files = [ROOT / each for each in [*CHANGES.get(name, []), name]]
+    config = {}
+    for file in files:
+        update_config(config, yaml.safe_load(file.read_text()))
+    settings.take_away(config)
+    entries = variants(catalogue(PERTURBATIONS), config["models"])
+    settings.check(config, SCHEMA, files, entries, MEASURES, RECIPES)
 
 
 # (what is changed, into what, the key that is told, words of the message)
