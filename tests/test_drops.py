@@ -53,7 +53,7 @@ class Tokens(strips.Strip):
     """As much of a strip as tells of the tokens of a model with some grid."""
 
     def __init__(self, grid):
-        self.device, self.model = torch.device("cpu"), type("Model", (), {"grid": grid})
+        self.device, self.model = torch.device("cpu"), type("Model", (), {"grid": grid, "net": None})
 
 
 # Nominal loss: true loss of pixels, tokens cut and tokens untouched, as an independent program found them in
