@@ -5,12 +5,16 @@ Run as a program by costs.Rates.count: networks in, as JSON, and {network: opera
 
 import json
 import logging
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from patchwork import models
+
+PROCESSES = 8  # a run is planned where others work, too
 
 
 def count(entry):
@@ -28,16 +32,20 @@ def count(entry):
     return counter.get_total_flops()
 
 
+def tried(network):
+    """The operations of a network, JSON of an entry; None, and why, if it cannot be built."""
+    try:
+        return count(json.loads(network))
+    except Exception as error:  # whatever a network is made of; its jobs will tell
+        logging.warning("operations of %s are not counted: %s", network, error)
+        return None
+
+
 def main():
     logging.basicConfig(format="%(message)s")
-    found = {}
-    for network in json.load(sys.stdin):
-        try:
-            found[network] = count(json.loads(network))
-        except Exception as error:  # whatever a network is made of; its jobs will tell
-            logging.warning("operations of %s are not counted: %s", network, error)
-            found[network] = None
-    json.dump(found, sys.stdout)
+    networks = json.load(sys.stdin)
+    with ProcessPoolExecutor(min(PROCESSES, os.cpu_count() or 1)) as pool:
+        json.dump(dict(zip(networks, pool.map(tried, networks), strict=True)), sys.stdout)
 
 
 if __name__ == "__main__":
