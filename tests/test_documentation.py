@@ -144,6 +144,7 @@ def test_columns_are_those_of_a_run(finished):
     }
     places = {"predictions": "predictions/*/*/*/*", "images": "images/*", "foreground": "foreground/*/*"}
     places |= {"epochs": "trainings/*", "probe": "readouts/*/*/probe", "few_shot": "readouts/*/*/few_shot"}
+    places["attention_placed"] = "measures/*/*/attention"  # which has those, and more
     for name, columns in told.items():
         files = [*finished.path("results").glob(f"{places.get(name, f'measures/*/*/{name}')}.parquet")]
         assert files, name
@@ -151,7 +152,8 @@ def test_columns_are_those_of_a_run(finished):
             found = {f.name: str(f.type).replace("element", "item") for f in pq.read_schema(file)}
             kinds = {column: reference.TYPES.get(kind, kind) for column, kind in found.items()}
             assert columns.items() <= kinds.items()
-            assert name == "images" or columns == kinds  # an index has columns of its dataset's own
+            # An index has columns of its dataset's own.
+            assert name in ("images", "attention_placed") or columns == kinds
 
 
 def test_every_file_that_a_rule_writes_has_a_row():
