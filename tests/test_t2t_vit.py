@@ -16,6 +16,7 @@ from conftest import ROOT
 from patchwork import dino, fetching, models, operations, provenance, saliency, t2t_vit, tokens
 from patchwork.measures import attention, block_accuracy
 from patchwork.perturbations import feature_drop, random_drop
+from plain_vit import Program, gelu
 from test_block_accuracy import Labelled, expected, ranks
 from test_hooks import by_hand, keys
 from test_measuring import Dataset, subject
@@ -79,20 +80,11 @@ def windows(maps, side, stride, padding):
 def slow(state, image, heads):
     """Logits [classes], tokens after each block [blocks, tokens, width] and attention of each block [blocks,
     heads, tokens, tokens] of one image that is normalised, float [3, H, W]."""
-    state = {name: value.double().numpy() for name, value in state.items()}
-
-    def layer(name, x):
-        return x @ state[f"{name}.weight"].T + state.get(f"{name}.bias", 0)
-
-    def norm(name, x):
-        deviation = np.sqrt(x.var(1, keepdims=True) + 1e-5)
-        return (x - x.mean(1, keepdims=True)) / deviation * state[f"{name}.weight"] + state[f"{name}.bias"]
-
-    def gelu(x):
-        return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
+    program = Program(state)
+    layer, norm = program.layer, program.norm
 
     def performer(name, x):
-        w = state[f"{name}.w"]
+        w = program.state[f"{name}.w"]
 
         def features(x):
             return np.exp(x @ w.T - (x**2).sum(1, keepdims=True) / 2) / math.sqrt(len(w))
@@ -108,21 +100,7 @@ def slow(state, image, heads):
     x = performer("tokens_to_token.attention1", windows(image.double().numpy(), 7, 4, 2))
     x = performer("tokens_to_token.attention2", windows(as_map(x, 4), 3, 2, 1))
     x = layer("tokens_to_token.project", windows(as_map(x, 8), 3, 2, 1))
-    x = np.concatenate([state["cls_token"][0], x]) + state["pos_embed"][0]
-    after, attended = [], []
-    for number in range(sum(name.endswith("qkv.weight") for name in state)):
-        name = f"blocks.{number}"
-        query, key, value = np.split(layer(f"{name}.attn.qkv", norm(f"{name}.norm1", x)), 3, axis=1)
-        maps, mixed = [], []
-        for q, k, v in zip(*(np.split(part, heads, axis=1) for part in (query, key, value)), strict=True):
-            scores = np.exp(q @ k.T / math.sqrt(q.shape[1]))
-            maps.append(scores / scores.sum(1, keepdims=True))
-            mixed.append(maps[-1] @ v)
-        x = x + layer(f"{name}.attn.proj", np.concatenate(mixed, 1))
-        x = x + layer(f"{name}.mlp.fc2", gelu(layer(f"{name}.mlp.fc1", norm(f"{name}.norm2", x))))
-        after.append(x)
-        attended.append(maps)
-    return layer("head", norm("norm", x)[:1])[0], np.stack(after), np.array(attended)
+    return program.encode(x, heads, scale=(x.shape[1] / heads) ** -0.5)
 
 
 def pictures(images, side):

@@ -3,13 +3,12 @@
 That program is plain numpy, in float64 and one image at a time, after timm as it was in 2020.
 """
 
-import math
-
 import numpy as np
 import pytest
 import torch
 
 from patchwork import fetching, models
+from plain_vit import Program
 
 SMALL = {"img_size": 32, "embed_dim": 24, "depth": 2, "num_heads": 4, "num_classes": 5}
 
@@ -48,35 +47,14 @@ def public_state(**size):
 def slow(state, image, heads):
     """Logits [classes] and attention of each block [blocks, heads, tokens, tokens] of one image that is
     normalised, float [3, H, W]."""
-    state = {name: value.double().numpy() for name, value in state.items()}
-
-    def layer(name, x):
-        return x @ state[f"{name}.weight"].T + state.get(f"{name}.bias", 0)
-
-    def norm(name, x):
-        deviation = np.sqrt(x.var(1, keepdims=True) + 1e-5)
-        return (x - x.mean(1, keepdims=True)) / deviation * state[f"{name}.weight"] + state[f"{name}.bias"]
-
-    def gelu(x):
-        return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
-
-    pixels = image.double().numpy()
+    program, pixels = Program(state), image.double().numpy()
     rows, columns = pixels.shape[1] // 16, pixels.shape[2] // 16
     patches = pixels.reshape(3, rows, 16, columns, 16).transpose(1, 3, 0, 2, 4).reshape(rows * columns, -1)
-    x = np.concatenate([state["cls_token"][0], layer("patch_embed.proj", patches)]) + state["pos_embed"][0]
-    attended, width = [], x.shape[1]
-    for number in range(sum(name.endswith("qkv.weight") for name in state)):
-        name = f"blocks.{number}"
-        query, key, value = np.split(layer(f"{name}.attn.qkv", norm(f"{name}.norm1", x)), 3, axis=1)
-        maps, mixed = [], []
-        for q, k, v in zip(*(np.split(part, heads, axis=1) for part in (query, key, value)), strict=True):
-            scores = np.exp(q @ k.T * width**-0.5)  # of all heads together, not of one
-            maps.append(scores / scores.sum(1, keepdims=True))
-            mixed.append(maps[-1] @ v)
-        x = x + layer(f"{name}.attn.proj", np.concatenate(mixed, 1))
-        x = x + layer(f"{name}.mlp.fc2", gelu(layer(f"{name}.mlp.fc1", norm(f"{name}.norm2", x))))
-        attended.append(maps)
-    return layer("head", norm("norm", x)[:1])[0], np.array(attended)
+    x = program.layer("patch_embed.proj", patches)
+    logits, _, attended = program.encode(
+        x, heads, scale=x.shape[1] ** -0.5
+    )  # of all heads together, not of one
+    return logits, attended
 
 
 def small(tmp_path):

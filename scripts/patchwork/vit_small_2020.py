@@ -12,18 +12,12 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-# timm's statistics for these weights. The authors of the paper fed it images of mean and deviation 0.5.
-FACTS = {
-    "input_size": (3, 224, 224),
-    "mean": (0.485, 0.456, 0.406),
-    "std": (0.229, 0.224, 0.225),
-    "crop_pct": 0.9,
-    "interpolation": "bicubic",
-    "num_classes": 1000,
-    "first_conv": "patch_embed.proj",
-    "classifier": "head",
-}
-default_cfgs = generate_default_cfgs({"vit_small_patch16_224_2020": FACTS})
+from patchwork import t2t_vit
+
+# timm's statistics for these weights, ImageNet's. The authors of the paper fed it images of mean 0.5.
+default_cfgs = generate_default_cfgs(
+    {"vit_small_patch16_224_2020": t2t_vit.FACTS | {"first_conv": "patch_embed.proj"}}
+)
 
 
 class Scaled(nn.Module):
