@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -136,6 +137,12 @@ def chromium():
         pytest.skip("chromium is not installed")
     with launched() as browser:
         yield browser
+
+
+def blocks(text, language):
+    """The blocks of a language that a page (Markdown) shows."""
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.S | re.M)
+    return [textwrap.dedent(block) for block in found]
 
 
 @contextmanager

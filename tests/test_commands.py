@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 
 import duckdb
 import jsonschema
@@ -20,7 +19,7 @@ import yaml
 from PIL import Image
 
 import stand_ins
-from conftest import ROOT, Project, save_random_weights
+from conftest import ROOT, Project, blocks, save_random_weights
 
 PAGES = [
     "README.md",
@@ -54,10 +53,9 @@ STAND_INS = {
 }
 
 
-def blocks(language):
+def all_blocks(language):
     """[(page, block)] of all pages."""
-    fence = re.compile(rf"^ *```{language}\n(.*?)^ *```", re.S | re.M)
-    return [(page, textwrap.dedent(block)) for page, text in TEXTS.items() for block in fence.findall(text)]
+    return [(page, block) for page, text in TEXTS.items() for block in blocks(text, language)]
 
 
 def files_of(page):
@@ -66,9 +64,11 @@ def files_of(page):
     return {path: content for path, _, content in found}
 
 
-MINE = next(block for page, block in blocks("yaml") if page == "README.md")
+MINE = next(block for page, block in all_blocks("yaml") if page == "README.md")
 COMMANDS = [
-    (page, block) for page, block in blocks("sh") if not any(p == page and w in block for p, w in ELSEWHERE)
+    (page, block)
+    for page, block in all_blocks("sh")
+    if not any(p == page and w in block for p, w in ELSEWHERE)
 ]
 RUN = [
     pytest.param(*each, marks=[pytest.mark.slow] * bool(re.search("snakemake|pytest", each[1])))
@@ -126,10 +126,10 @@ def test_commands_work_as_they_are_printed(world, tmp_path, page, block):
 
 def test_what_is_run_elsewhere_is_there():
     for (page, word), test in ELSEWHERE.items():
-        assert any(p == page and word in block for p, block in blocks("sh")), (page, word)
+        assert any(p == page and word in block for p, block in all_blocks("sh")), (page, word)
         assert test == "Makefile" or page in (ROOT / test).read_text()
     targets = re.findall(r"^(\S+):", (ROOT / "Makefile").read_text(), re.M)
-    for _, block in blocks("sh"):
+    for _, block in all_blocks("sh"):
         assert {*re.findall(r"^make (\S+)", block, re.M)} - {"#"} <= {*targets, ".venv/run", ".venv/test"}
 
 
@@ -139,7 +139,7 @@ def schema():
     return told | {"required": []}
 
 
-@pytest.mark.parametrize(("page", "block"), blocks("yaml"))
+@pytest.mark.parametrize(("page", "block"), all_blocks("yaml"))
 def test_configs_are_what_the_schema_allows(page, block):
     told, known = yaml.safe_load(block), schema()["properties"]
     if not told.keys() <= known.keys():
@@ -148,7 +148,7 @@ def test_configs_are_what_the_schema_allows(page, block):
 
 
 def test_every_example_in_python_is_used():
-    shown = {content for page, content in blocks("python") if page != "docs/sharing.md"}  # test_module.py
+    shown = {content for page, content in all_blocks("python") if page != "docs/sharing.md"}  # test_module.py
     assert shown == {*EXAMPLES.values()} and len(EXAMPLES) == 4
 
 

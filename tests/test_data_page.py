@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import subprocess
 import sys
 import tarfile
@@ -13,17 +12,16 @@ import pytest
 import yaml
 from PIL import Image
 
-from conftest import ROOT
+from conftest import ROOT, blocks
 from patchwork import entries, folders, sources
 from test_sources import organisms, save, write
 
 PAGE = (ROOT / "docs/data.md").read_text()
-BLOCKS = {kind: re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.S | re.M) for kind in ("sh", "yaml")}
 
 
 def run(word, folder):
     """Run the commands in which a word stands, in a folder."""
-    [block] = [block for block in BLOCKS["sh"] if word in block]
+    [block] = [block for block in blocks(PAGE, "sh") if word in block]
     (folder / "data").mkdir(exist_ok=True)
     commands = block.replace(".venv/bin/python", sys.executable)
     subprocess.run(["sh", "-e", "-c", commands], cwd=folder, check=True)
@@ -46,7 +44,7 @@ def image(path):
 def test_every_entry_is_one_of_a_config():
     schema = yaml.safe_load((ROOT / "rules/config.schema.yaml").read_text())
     known = schema["properties"]["datasets"]["additionalProperties"]["properties"]
-    told = {name: entry for block in BLOCKS["yaml"] for name, entry in yaml.safe_load(block).items()}
+    told = {name: entry for block in blocks(PAGE, "yaml") for name, entry in yaml.safe_load(block).items()}
     assert len(told) > 10
     for name, entry in told.items():
         assert entry.keys() <= known.keys(), name
@@ -62,7 +60,7 @@ def test_the_archive_of_imagenet_s_training_images_becomes_a_folder_per_class(tm
         pack(tmp_path / "inner.tar", {f"{name}_{k}.JPEG": image(tmp_path / "a.jpg") for k in range(2)})
         inner[f"{name}.tar"] = (tmp_path / "inner.tar").read_bytes()
     pack(tmp_path / "ILSVRC2012_img_train.tar", inner)
-    [block] = [block for block in BLOCKS["sh"] if "ILSVRC2012_img_train" in block]
+    [block] = [block for block in blocks(PAGE, "sh") if "ILSVRC2012_img_train" in block]
     commands = block.replace(block.splitlines()[-1], "")  # the last reads the validation images and the kit
     assert "torchvision" not in commands
     subprocess.run(["sh", "-e", "-c", commands], cwd=tmp_path, check=True)

@@ -10,17 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from conftest import ROOT, Project
+from conftest import ROOT, Project, blocks
 
 TEXT = (ROOT / "docs/sharing.md").read_text()
-BLOCKS = {
-    language: [
-        textwrap.dedent(block) for block in re.findall(rf"^ *```{language}\n(.*?)^ *```", TEXT, re.S | re.M)
-    ]
-    for language in ("python", "yaml")
-}
-SNAKEFILE, REPLACED = BLOCKS["python"]
-CONFIG = BLOCKS["yaml"][1]
+SNAKEFILE, REPLACED = blocks(TEXT, "python")
+CONFIG = blocks(TEXT, "yaml")[1]
 STRIP = "results/predictions/shapes/cnn/random_drop/4x4.parquet"
 
 

@@ -6,6 +6,24 @@ import re
 CREATED = re.compile(r"CREATE (TABLE|VIEW) (\w+)")
 
 
+class Glossary:
+    """What a CSV (relation, column, meaning) explains; None where it does not.
+
+    Without a column it is the relation that is explained; without a relation, columns of that name in all
+    relations which the glossary does not name.
+    """
+
+    def __init__(self, path):
+        with open(path, encoding="utf-8", newline="") as opened:
+            self.told = {(row["relation"], row["column"]): row["meaning"] for row in csv.DictReader(opened)}
+
+    def of_relation(self, relation):
+        return self.told.get((relation, ""))
+
+    def of_column(self, relation, column):
+        return self.told.get((relation, column), self.told.get(("", column)))
+
+
 def literal(text):
     """A text as SQL has it."""
     return "'" + str(text).replace("'", "''") + "'"
@@ -18,13 +36,8 @@ def comment_on_created(db, query, meaning):
 
 
 def comment(db, glossary):
-    """Comment on what a glossary explains: a CSV (relation, column, meaning).
-
-    Without a column it is the relation that is explained; without a relation, columns of that name in all
-    relations which the glossary does not name.
-    """
-    with open(glossary, encoding="utf-8", newline="") as opened:
-        meanings = {(row["relation"], row["column"]): row["meaning"] for row in csv.DictReader(opened)}
+    """Comment on what a glossary, a CSV, explains."""
+    meanings = Glossary(glossary)
     found = db.execute(
         "SELECT table_name, if(sql LIKE 'CREATE VIEW%', 'VIEW', 'TABLE'), list(column_name) "
         "FROM duckdb_columns() JOIN ("
@@ -33,8 +46,8 @@ def comment(db, glossary):
         ") USING (table_name) GROUP BY ALL"
     )
     for relation, kind, columns in found.fetchall():
-        if (relation, "") in meanings:
-            db.execute(f"COMMENT ON {kind} {relation} IS {literal(meanings[relation, ''])}")
+        if meaning := meanings.of_relation(relation):
+            db.execute(f"COMMENT ON {kind} {relation} IS {literal(meaning)}")
         for column in columns:
-            if meaning := meanings.get((relation, column), meanings.get(("", column))):
+            if meaning := meanings.of_column(relation, column):
                 db.execute(f'COMMENT ON COLUMN {relation}."{column}" IS {literal(meaning)}')

@@ -1,12 +1,11 @@
 """Pages of docs/ that list what the code knows: python -m patchwork.reference RULES REPORTS DOCS."""
 
-import csv
 import sys
 from pathlib import Path
 
 import yaml
 
-from patchwork import building
+from patchwork import building, documentation
 from patchwork.catalogue import catalogue
 
 KEYS = """# Configuration
@@ -114,7 +113,7 @@ def sentence(text):
 def columns_page(measures, glossary):
     """The page (Markdown) of the columns of parquet files.
 
-    measures: {name: {column: type}}. glossary: {(relation, column): meaning}, as reports/glossary.csv has it.
+    measures: {name: {column: type}}. glossary: documentation.Glossary.
     """
     kinds = {
         "predictions": building.PREDICTIONS,
@@ -126,11 +125,10 @@ def columns_page(measures, glossary):
     }
     parts = [COLUMNS]
     for relation, columns in kinds.items():
-        parts.append(
-            f"## {relation}\n\n{glossary[relation, '']}\n\n| column | type | what it is |\n|---|---|---|"
-        )
+        parts += [f"## {relation}\n", f"{glossary.of_relation(relation)}\n"]
+        parts.append("| column | type | what it is |\n|---|---|---|")
         for column, told in columns.items():
-            meaning = glossary.get((relation, column), glossary.get(("", column)))
+            meaning = glossary.of_column(relation, column)
             parts.append(f"| `{column}` | {TYPES.get(told, told)} | {meaning} |")
         parts.append("")
     return "\n".join(parts)
@@ -143,8 +141,7 @@ def types(schema):
 
 def pages(rules, reports):
     """{name of a file in docs: its content} of the pages that are made here. rules, reports: folders."""
-    with open(Path(reports, "glossary.csv"), encoding="utf-8", newline="") as opened:
-        glossary = {(row["relation"], row["column"]): row["meaning"] for row in csv.DictReader(opened)}
+    glossary = documentation.Glossary(Path(reports, "glossary.csv"))
     found = catalogue(Path(__file__).parent / "measures")
     measures = {name: measure["columns"] for name, measure in found.items()}
     schema = yaml.safe_load(Path(rules, "config.schema.yaml").read_text(encoding="utf-8"))
