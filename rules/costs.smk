@@ -11,11 +11,16 @@ JOB_SECONDS = config["compute"]["job_minutes"] * 60
 # A profile may ask for a GPU where the config does not.
 GPU_ASKED = "gpu" in workflow.resource_settings.overwrite_resources.get("predict", {})
 DEVICE = costs.device(compute["device"], GPU_ASKED)
-PUBLISHED = yaml.safe_load(Path(HERE, "rules/datasets.yaml").read_text())
 
 
 def strip_name(where):
     return "{dataset}/{model}/{perturbation}/{variant}".format(**where)
+
+
+@cache
+def published_sets():
+    """What is known of published sets of images: {name: {classes, files, ...}}."""
+    return yaml.safe_load(Path(HERE, "rules/datasets.yaml").read_text())
 
 
 @cache
@@ -34,7 +39,9 @@ def image_count(dataset):
         return len(listing(entry["root"], entry.get("images"), entry.get("list")))
     if "stylize" in entry:
         return entry.get("images") or image_count(entry["stylize"])
-    return entry.get("images") or PUBLISHED.get(entry.get("expects"), {}).get("files", 0)
+    if "images" in entry or "expects" not in entry:
+        return entry.get("images", 0)
+    return published_sets()[entry["expects"]]["files"]
 
 
 def missing_cells(strip, told):

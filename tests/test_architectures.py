@@ -248,15 +248,6 @@ def positions(model, images, places):
     return found, logits
 
 
-@pytest.fixture
-def one_thread():
-    """Tests run two at a time, and more threads than cores hinder each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Smooth pictures of two classes, and two with masks, a square one and another."""
@@ -320,7 +311,7 @@ def same(one, other, share=1e-4):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in TWINS])
-def test_all_that_is_asked_of_a_model(name, folder, one_thread, monkeypatch):
+def test_all_that_is_asked_of_a_model(name, folder, monkeypatch):
     with tempfile.TemporaryDirectory() as temporary:  # gigabytes of weights, which pytest would keep
         path = Path(temporary)
         check(Looked(name, folder, path), monkeypatch)

@@ -93,24 +93,30 @@ WHERE
         OR (NOT o.positions AND o.patch_pixels IS NOT DISTINCT FROM v.patch_pixels)
     );
 
--- Both heads of a student. Those of the paper were taught by ResNet50-SIN.
+-- The paper's own students with a shape token, of whose training nothing is known here: ResNet50-SIN taught them.
+CREATE TEMP TABLE students_published AS
+SELECT name AS model, published, head
+FROM published_as
+WHERE kind = 'model' AND published LIKE '%-SIN distilled';
+
+-- Both heads of a student.
 CREATE TEMP TABLE students AS
 SELECT c.model AS class_model, s.model AS shape_model, s.teacher
 FROM trainings AS c
 JOIN trainings AS s USING (run)
 WHERE c.head = 'class' AND s.head = 'shape' AND s.teacher IS NOT NULL
 UNION
-SELECT c.name AS class_model, s.name AS shape_model, t.name AS teacher
-FROM published_as AS c
-JOIN published_as AS s USING (kind, published)
+SELECT c.model AS class_model, s.model AS shape_model, t.name AS teacher
+FROM students_published AS c
+JOIN students_published AS s USING (published)
 LEFT JOIN published_as AS t ON t.kind = 'model' AND t.published = 'ResNet50-SIN'
-WHERE kind = 'model' AND published LIKE '%-SIN distilled' AND c.head = 'class' AND s.head = 'shape';
+WHERE c.head = 'class' AND s.head = 'shape';
 
 -- Networks of which a token has learnt from a teacher that was trained on stylized images, or another teacher here.
 CREATE TEMP TABLE taught AS
 SELECT model FROM trainings WHERE teacher IS NOT NULL
 UNION
-SELECT name AS model FROM published_as WHERE kind = 'model' AND published LIKE '%-SIN distilled';
+SELECT model FROM students_published;
 
 -- Where each model can be found under which perturbation: all levels, and all but the clean one together.
 CREATE TEMP TABLE conditions AS

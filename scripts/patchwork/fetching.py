@@ -103,12 +103,9 @@ def published(entry):
 
     Raises RuntimeError for a tag that timm does not know.
     """
-    import timm.models
     from timm.models._builder import _resolve_pretrained_source
 
-    from patchwork import torchvision_models  # noqa: F401 - makes itself known to timm
-
-    found = timm.models.get_pretrained_cfg(entry["timm"])
+    found = models.with_ours().get_pretrained_cfg(entry["timm"])
     own = entry.get("options", {}).get("pretrained_cfg_overlay", {})
     return _resolve_pretrained_source((found.to_dict() if found else {}) | own)
 

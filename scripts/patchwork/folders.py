@@ -119,6 +119,11 @@ def relative(folder, root):
         yield from names if way == "." else [f"{way}/{name}" for name in names]
 
 
+def count_below(folder):
+    """How many images there are in a folder and the folders in it."""
+    return sum(len(names) for _, names in images_below(folder))
+
+
 def images_below(folder):
     """The image files in a folder and the folders in it, links followed once, hidden files left out: (folder,
     names). There may be millions of them, so little is done for each."""

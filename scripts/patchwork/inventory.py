@@ -148,11 +148,7 @@ def count(root):
         there = [entry for entry in found if not entry.name.startswith(".")]
     labels = [entry.name for entry in there if entry.is_dir()]
     with ThreadPoolExecutor(READERS) as pool:
-        numbers = [
-            *pool.map(
-                lambda label: sum(len(names) for _, names in folders.images_below(Path(root, label))), labels
-            )
-        ]
+        numbers = [*pool.map(lambda label: folders.count_below(Path(root, label)), labels)]
     loose = sum(os.path.splitext(entry.name)[1].lower() in folders.EXTENSIONS for entry in there)
     return dict(zip(labels, numbers, strict=True)) | ({"": loose} if loose else {})
 

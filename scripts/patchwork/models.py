@@ -231,6 +231,20 @@ def halved(batch_images, error, device):
     return batch_images // 2
 
 
+def with_ours():
+    """timm, which knows the networks of this package, too."""
+    import timm
+
+    from patchwork import (  # noqa: F401 - make themselves known to it
+        t2t_vit,
+        torchvision_models,
+        vgg_normalised,
+        vit_small_2020,
+    )
+
+    return timm
+
+
 def create(entry, classes=None, pretrained=False):
     """The bare timm network of a config entry {timm, options}, with `classes` outputs.
 
@@ -239,16 +253,7 @@ def create(entry, classes=None, pretrained=False):
 
     Raises ValueError naming the model when timm does not know it or refuses its options.
     """
-    import timm
-
-    from patchwork import (  # noqa: F401 - make themselves known to timm
-        t2t_vit,
-        torchvision_models,
-        vgg_normalised,
-        vit_small_2020,
-    )
-
-    options = dict(entry.get("options", {}))
+    timm, options = with_ours(), dict(entry.get("options", {}))
     if classes is not None:
         options["num_classes"] = classes
     if not timm.is_model(entry["timm"]):

@@ -53,9 +53,8 @@ class Lines:
 
 def take_away(config):
     """Leave out the studies that are null, in place: one config file may take away what another names."""
-    studies = config.get("studies")
-    for name in [name for name in studies if studies[name] is None] if isinstance(studies, dict) else ():
-        del studies[name]
+    if isinstance(studies := config.get("studies"), dict):
+        config["studies"] = {name: study for name, study in studies.items() if study is not None}
 
 
 def check(config, schema, files, perturbations, measures, recipes):
