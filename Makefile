@@ -4,7 +4,7 @@
 # make test-slurm    a run on a SLURM of this machine, as root: apt-get install slurm-wlm slurmdbd munge mariadb-server
 # make benchmark    the numbers of docs/speed.md
 # make screenshots    pictures of results/report.html in results/screenshots, by chromium
-# make reference    docs/configuration.md and docs/columns.md, of what the code knows
+# make reference    docs/configuration.md, docs/columns.md and rules/operations.json, of what the code knows
 # make clean    delete the environment; results stay
 
 PYTHON ?= python3
@@ -45,7 +45,7 @@ screenshots: .venv/test
 	$(VENV)/python tests/screenshots.py results/report.html results/screenshots
 
 reference: .venv/run
-	PYTHONPATH=scripts $(VENV)/python -m patchwork.reference rules reports docs
+	PYTHONPATH=scripts $(VENV)/python -m patchwork.reference
 
 format: .venv/test
 	$(VENV)/ruff check --fix .

@@ -64,7 +64,7 @@ def expected():
     rates = costs.Rates(notes, DEVICE, config["compute"], perturbations, models)
     work = [strip | found[strip_name(strip)] for strip in asked] + sum(beside_strips().values(), [])
     long = {each["model"] for each in work if each["passes"] >= costs.FEW_PASSES}
-    rates.count(long, ".snakemake/operations.json", f"{HERE}/scripts")
+    rates.count(long, f"{HERE}/rules/operations.json", ".snakemake/operations.json", f"{HERE}/scripts")
     for strip in asked:
         entry, most = found[strip_name(strip)], image_count(strip["dataset"]) // compute["batch_images"]
         entry["seconds"] = rates.seconds(strip)

@@ -49,6 +49,7 @@ from patchwork import (
 from patchwork.measures import information_loss
 
 CONFIG = yaml.safe_load((ROOT / "config/imagenet.yaml").read_text())
+COUNTED = json.loads((ROOT / "rules/operations.json").read_text())
 COMPUTE = {"device": "cpu", "dtype": "float32", "channels_last": True, "batch_images": 2}
 
 # By the beginning of a name in timm: what the features before the head are wide, and how many blocks a
@@ -336,7 +337,8 @@ def check(looked, monkeypatch):
 
 
 def check_costs(looked):
-    """What a pass takes is counted, as published, and predicted for every perturbation."""
+    """What a pass takes is counted, as published and as planning reads it, and told for all perturbations."""
+    assert looked.operations == COUNTED[costs.network(looked.told.entry)]
     if published := looked.told.published:
         facts = torchvision.models.get_model_weights(published).DEFAULT.meta
         assert looked.operations / 2e9 == pytest.approx(facts["_ops"], rel=0.01)

@@ -95,16 +95,18 @@ def test_what_another_device_or_dtype_took_tells_nothing():
 
 def test_operations_count_where_nothing_was_measured(tmp_path):
     known = rates(measured("large", "clean/plain", 1000, 4), teraflops=2)
-    cache = tmp_path / "operations.json"
-    known.count(["small", "large", "third"], cache, ROOT / "scripts")
+    shipped, cache = tmp_path / "shipped.json", tmp_path / "operations.json"
+    shipped.write_text(json.dumps({costs.network(MODELS["third"]): 7e9}))  # is not counted
+    known.count(["small", "large", "third"], shipped, cache, ROOT / "scripts")
     # Of ResNet-18 1.814e9 multiplications with an addition each, as its authors and others count them.
     resnet = known.operations[costs.network(MODELS["small"])]
     assert resnet == pytest.approx(2 * 1.814e9, rel=1e-3)
+    assert known.operations[costs.network(MODELS["third"])] == 7e9
     assert costs.network(MODELS["large"]) not in known.operations
     assert known.seconds(strip("small", "clean/plain")) == pytest.approx(resnet / 2e12)
     assert known.seconds(strip("large", "clean/plain")) == 0.004
     cache.write_text(json.dumps({network: 1e12 for network in known.operations}))  # is not counted again
-    known.count(["small", "third"], cache, tmp_path / "nowhere")
+    known.count(["small", "third"], shipped, cache, tmp_path / "nowhere")
     assert known.seconds(strip("twin", "clean/plain")) == 0.5
 
 

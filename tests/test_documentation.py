@@ -1,6 +1,7 @@
 """The warehouse explains itself and answers the questions of docs/reading.md; pages that list tell all."""
 
 import csv
+import json
 import os
 import re
 import subprocess
@@ -129,6 +130,11 @@ def test_pages_that_are_made_are_what_the_code_says():
     assert not re.search(r"^None$|\| None \|", made["columns.md"], re.M), (
         "explain the column in reports/glossary.csv"
     )
+
+
+def test_operations_of_all_networks_of_the_configs_are_known():
+    networks = reference.networks([ROOT / "config.yaml", *(ROOT / "config").glob("*.yaml")])
+    assert networks == json.loads((ROOT / "rules/operations.json").read_text()).keys(), "make reference"
 
 
 def test_every_key_is_explained_and_stands_on_the_page():

@@ -1,7 +1,6 @@
 """config/imagenet.yaml holds the whole paper: docs/paper.md says where, and this holds it to that."""
 
 import csv
-import json
 import re
 import shutil
 from itertools import product
@@ -12,7 +11,7 @@ import yaml
 
 import stand_ins
 from conftest import LISTS, MEASURES, PERTURBATIONS, ROOT, SQL, Project
-from patchwork import costs, settings
+from patchwork import settings
 from patchwork.catalogue import catalogue, variants
 
 CONFIG = yaml.safe_load((ROOT / "config/imagenet.yaml").read_text())
@@ -204,11 +203,9 @@ def test_claims_compare_what_the_paper_compares():
 
 @pytest.fixture
 def paper(tmp_path):
-    """A project of the paper's run, with stand-ins for all data and for the operations of all networks."""
+    """A project of the paper's run, with stand-ins for all data."""
     project = Project.create(tmp_path / "project", "config/imagenet.yaml")
     stand_ins.make(CONFIG, project.folder)
-    counted = {costs.network(entry): 10**9 for entry in CONFIG["models"].values()}
-    stand_ins.touch(project.path(".snakemake/operations.json"), json.dumps(counted))
     return project
 
 

@@ -151,27 +151,39 @@ class Rates:
             return alone * statistics.median(took / plain for took, plain in others)
         return alone + statistics.median(took - plain for took, plain in others)
 
-    def count(self, names, cache, scripts):
+    def count(self, names, known, cache, scripts):
         """Count the operations of these models, as far as they were not measured and can be built: of others
         their jobs will tell.
 
-        cache: a file that keeps what was counted once. scripts: the folder that this package is in, for the
-        process that counts, as torch takes seconds to import.
+        known: a file of networks that were counted already, as `counted` tells them; cache: one that keeps
+        what is counted here. scripts: see `counted`.
         """
         networks = {network(self.models[name]) for name in names if not self.measured(name)}
-        known = json.loads(Path(cache).read_text()) if os.path.exists(cache) else {}
-        if unknown := sorted(networks - known.keys()):
-            done = subprocess.run(
-                [sys.executable, "-m", "patchwork.operations"],
-                input=json.dumps(unknown),
-                cwd=scripts,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            known |= json.loads(done.stdout) if done.returncode == 0 else {}
+        told = json.loads(Path(known).read_text())
+        kept = json.loads(Path(cache).read_text()) if os.path.exists(cache) else {}
+        if unknown := networks - told.keys() - kept.keys():
+            kept |= counted(unknown, scripts)
             with files.whole(cache) as path:
-                path.write_text(json.dumps(known))
-        self.operations = {key: known[key] for key in networks if known.get(key)}
+                path.write_text(json.dumps(kept))
+        told |= kept
+        self.operations = {key: told[key] for key in networks if told.get(key)}
+
+
+def counted(networks, scripts):
+    """The operations of networks, {network: number, or None if it cannot be built}; nothing if none can be
+    counted.
+
+    scripts: the folder that this package is in, for the process that counts, as torch takes seconds to
+    import.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "patchwork.operations"],
+        input=json.dumps(sorted(networks)),
+        cwd=scripts,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return json.loads(done.stdout) if done.returncode == 0 else {}
 
 
 # ---- how it is cut into jobs ----

@@ -1,11 +1,12 @@
-"""Pages of docs/ that list what the code knows: python -m patchwork.reference RULES REPORTS DOCS."""
+"""What is made of the code and kept with it: pages of docs/ that list what it knows, and the operations of
+the networks that the configs name. In the folder of the workflow: python -m patchwork.reference."""
 
-import sys
+import json
 from pathlib import Path
 
 import yaml
 
-from patchwork import building, documentation
+from patchwork import building, costs, documentation
 from patchwork.catalogue import catalogue
 
 KEYS = """# Configuration
@@ -148,6 +149,14 @@ def pages(rules, reports):
     return {"configuration.md": keys_page(schema), "columns.md": columns_page(measures, glossary)}
 
 
+def networks(configs):
+    """All networks of some configs, files, as costs.network names them."""
+    told = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in configs]
+    return {costs.network(entry) for config in told for entry in config.get("models", {}).values()}
+
+
 if __name__ == "__main__":
-    for name, text in pages(*sys.argv[1:3]).items():
-        Path(sys.argv[3], name).write_text(text, encoding="utf-8")
+    for name, text in pages("rules", "reports").items():
+        Path("docs", name).write_text(text, encoding="utf-8")
+    counted = costs.counted(networks([Path("config.yaml"), *Path("config").glob("*.yaml")]), "scripts")
+    Path("rules/operations.json").write_text(f"{json.dumps(counted, indent=1)}\n")
