@@ -11,7 +11,7 @@ rule check_data:
     conda:
         "../envs/torch.yaml"
     params:
-        fetched={name: file for (kind, name), file in fetched.items() if kind == "models"},
+        fetched={f"{kind}.{name}": file for (kind, name), file in fetched.items()},
         made={name: f"results/folders/{name}/index.csv" for name in stylized},
         severities=lambda w: asked_severities(),
         categories=here("rules/categories"),

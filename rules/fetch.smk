@@ -22,11 +22,30 @@ rule fetch_weights:
         "../scripts/fetch_weights.py"
 
 
+rule fetch_decoder:
+    """The decoder of a stylizer, from a URL."""
+    output:
+        DECODER,
+    log:
+        "logs/fetch_decoder/{stylizer}.log",
+    benchmark:
+        "benchmarks/fetch_decoder/{stylizer}.jsonl"
+    localrule: True
+    conda:
+        "../envs/torch.yaml"
+    params:
+        code=program("fetch_decoder.py"),
+        stylizer=lambda w: stylizers[w.stylizer],
+    script:
+        "../scripts/fetch_decoder.py"
+
+
 rule fetch_images:
     """A split of a set that torchvision knows, as an image folder of links. Only with `download: true` is what
     is not there fetched."""
     input:
         listed=lambda w: datasets[w.dataset].get("list", []),
+        published=ancient(here("rules/datasets.yaml")),
     output:
         images=directory("results/folders/{dataset}/images"),
         index="results/folders/{dataset}/index.csv",
@@ -58,6 +77,7 @@ checkpoint weigh_downloads:
         "../envs/torch.yaml"
     params:
         models=lambda w: lacking("models"),
+        stylizers=lambda w: lacking("stylizers"),
         datasets=lambda w: lacking("datasets"),
     script:
         "../scripts/weigh_downloads.py"

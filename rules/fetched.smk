@@ -1,15 +1,32 @@
 """What comes from the network, and what of it is not there yet. No rules here."""
 
-# What models and datasets that are asked for have to be fetched, and the file that tells that they were.
-fetched = {
-    ("models", name): weights(name)
-    for name in asked_models
-    if "run" not in models[name] and is_url(models[name].get("weights", "https://"))
-} | {
-    ("datasets", name): f"results/folders/{name}/index.csv"
-    for name in asked_folders
-    if datasets[name].get("download")
-}
+DECODER = "results/decoders/{stylizer}.safetensors"
+
+
+def decoder_file(stylizer):
+    """The file of a stylizer's decoder, the user's or one that is fetched; none if it is trained here."""
+    told = stylizers[stylizer].get("decoder", [])
+    return DECODER.format(stylizer=stylizer) if told and is_url(told) else told
+
+
+# What models, stylizers and datasets that are asked for have to be fetched, and the file that tells that they were.
+fetched = (
+    {
+        ("models", name): weights(name)
+        for name in asked_models
+        if "run" not in models[name] and is_url(models[name].get("weights", "https://"))
+    }
+    | {
+        ("stylizers", name): decoder_file(name)
+        for name in asked_stylizers
+        if is_url(stylizers[name].get("decoder", ""))
+    }
+    | {
+        ("datasets", name): f"results/folders/{name}/index.csv"
+        for name in asked_folders
+        if datasets[name].get("download")
+    }
+)
 
 
 def lacking(kind):

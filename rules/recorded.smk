@@ -8,7 +8,8 @@ def jobs_of_images():
         made = [("draw", "draw_images"), ("fetch", "fetch_images"), ("stylize", "gather_stylized")]
         yield from ((rule, {"dataset": dataset}) for key, rule in made if key in datasets[dataset])
     for stylizer in asked_stylizers:
-        yield "train_stylizer", {"stylizer": stylizer}
+        made = ["fetch_decoder"] if ("stylizers", stylizer) in fetched else []
+        yield from ((rule, {"stylizer": stylizer}) for rule in [*made, "train_stylizer"])
     for dataset in asked_stylized:
         count = datasets[dataset]["shards"]
         yield from (

@@ -3,7 +3,7 @@ rule train_stylizer:
     input:
         unpack(training_folders),
         weights=lambda w: weights(stylizers[w.stylizer]["encoder"]),
-        decoder=lambda w: stylizers[w.stylizer].get("decoder", []),
+        decoder=lambda w: decoder_file(w.stylizer),
     output:
         STYLIZER,
     log:

@@ -9,9 +9,7 @@ from pathlib import Path
 from patchwork import downloads, files
 
 params, made = snakemake.params, str(Path(snakemake.output[0]).parent)
-found = [downloads.of_model(name, entry, made) for name, entry in params.models.items()]
-found += [each for name, entry in params.datasets.items() for each in downloads.of_dataset(name, entry)]
-found = downloads.once(found)
+found = downloads.once(downloads.look(params.models, params.stylizers, params.datasets, made))
 rooms = downloads.disks(found)
 print(downloads.table(found, rooms), file=jobs.terminal)
 downloads.check_room(rooms)

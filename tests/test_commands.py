@@ -1,4 +1,4 @@
-"""Every command, config and example of the pages works as it is printed.
+"""Every block of commands, config and example of the pages works as it is printed.
 
 A block of commands is run as it stands, in a folder where the configs that it names find stand-ins for their
 data. There Snakemake only plans, and STAND_INS take the place of what needs a network, a screen or a cluster.

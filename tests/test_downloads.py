@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save, save_file
 from torch import hub
 from torchvision import datasets
 
 from conftest import Project
-from patchwork import downloads, fetching, sources
-from test_fetching import WEIGHTS, Hub, at_url, no_proxy, own_cache, serving, short, state  # noqa: F401
+from patchwork import downloads, fetching, models, sources, urls
+from test_fetching import WEIGHTS, Hub, Shelf, at_url, no_proxy, own_cache, serving, short, state  # noqa: F401
 from test_sources import archive, textures
 
 MEGABYTE = 1_000_000
@@ -38,6 +39,25 @@ def test_the_size_of_a_url_is_what_its_server_tells(tmp_path):
     fetching.kept(f"{address}/w.pth").parent.mkdir(parents=True)
     fetching.kept(f"{address}/w.pth").write_bytes(b"x" * 1234)
     assert downloads.of_model("m", entry | {"weights": f"{address}/w.pth"}, "made").size_bytes == 0
+
+
+class Moved(Shelf):
+    """Sends who asks for /old/... to /..., as releases on GitHub do."""
+
+    def answer(self, body):
+        if not self.path.startswith("/old/"):
+            return super().answer(body)
+        self.asked.append((self.command, self.path))
+        self.send_response(302)
+        self.send_header("Location", self.path.removeprefix("/old"))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def test_the_size_of_a_file_that_has_moved_is_asked_for_without_its_bytes():
+    with serving({"/w.pth": b"x" * 1234}, Moved) as (address, asked):
+        assert urls.length(f"{address}/old/w.pth") == 1234
+    assert asked == [("HEAD", "/old/w.pth"), ("HEAD", "/w.pth")]
 
 
 def test_weights_of_timm_at_a_url_count_nothing_once_torch_keeps_them():
@@ -133,14 +153,17 @@ CONFIG = """\
 datasets:
   away: {{root: data/nowhere}}
   textures: {{fetch: DTD, split: train, root: data/textures, download: true}}
+  sin: {{stylize: away, styles: away, stylizer: adain}}
 pixels: {{resize: 32, crop: 32, interpolation: bilinear}}
 models:
   hub:   {{family: all, timm: test_vit}}
   named: {{family: all, timm: test_resnet, weights: {address}/net-{digits}.safetensors}}
   local: {{family: all, timm: test_resnet, weights: own.safetensors}}
   drawn: {{family: all, timm: test_resnet, weights: random}}
+stylizers:
+  adain: {{encoder: named, layers: [layer1], decoder: "{address}/decoder.pth", sha256: {sha256}}}
 studies:
-  one: {{datasets: [away, textures], models: all, perturbations: clean}}
+  one: {{datasets: [away, textures, sin], models: all, perturbations: clean}}
 seeds: [0]
 """
 
@@ -158,14 +181,18 @@ def test_all_is_weighed_before_it_is_fetched_and_then_no_network_is_needed(tmp_p
     monkeypatch.setenv("HF_TOKEN", "secret")
     textures(tmp_path / "original", None)
     packed = archive(tmp_path / "original")
-    files = {WEIGHTS: published, f"/net-{short(other)}.safetensors": other, "/dtd.tar.gz": packed}
+    torch.save({"1.weight": torch.ones(3)}, tmp_path / "decoder.pth")
+    decoder = (tmp_path / "decoder.pth").read_bytes()
+    files = {WEIGHTS: published, f"/net-{short(other)}.safetensors": other}
+    files |= {"/decoder.pth": decoder, "/dtd.tar.gz": packed}
     with serving(files, Hub) as (address, asked):
         monkeypatch.setenv("HF_ENDPOINT", address)
         with open(project.path("scripts/patchwork/without_compiler.py"), "a") as opened:  # before torchvision
             opened.write(ELSEWHERE.format(address=address, md5=hashlib.md5(packed).hexdigest()))
-        project.path("config.yaml").write_text(CONFIG.format(address=address, digits=short(other)))
+        told = {"digits": short(other), "sha256": hashlib.sha256(decoder).hexdigest()}
+        project.path("config.yaml").write_text(CONFIG.format(address=address, **told))
         told = project.run("fetch_all")
-    first = [each for each in asked if not each[1].startswith("/api/")][:3]
+    first = [each for each in asked if not each[1].startswith("/api/")][:4]
     assert sorted(first) == sorted(("HEAD", path) for path in files if "/elsewhere/" not in path)
     assert told.index("together") < told.index("rule fetch_weights")
     for name, content in {"hub": published, "named": other}.items():
@@ -177,7 +204,10 @@ def test_all_is_weighed_before_it_is_fetched_and_then_no_network_is_needed(tmp_p
         ("datasets.textures", len(packed)),
         ("models.hub", len(published)),
         ("models.named", len(other)),
+        ("stylizers.adain.decoder", len(decoder)),
     ]
+    kept, _ = models.load(project.path("results/decoders/adain.safetensors"))
+    assert {name: value.tolist() for name, value in kept.items()} == {"1.weight": [1, 1, 1]}
     # The hub's cache is enough without it.
     project.path("results/weights/fetched/hub.safetensors").unlink()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -190,5 +220,5 @@ def test_all_is_weighed_before_it_is_fetched_and_then_no_network_is_needed(tmp_p
     with open(project.path("results/folders/textures/index.csv"), newline="") as opened:
         assert {row["class"] for row in csv.DictReader(opened)} == {"banded", "polka-dotted"}
     plan = project.run("--dry-run")
-    assert "fetch_images" not in plan
+    assert "fetch_images" not in plan and "fetch_decoder" not in plan and "train_stylizer" in plan
     assert set(re.findall(r"results/weights/fetched/(\w+)\.safetensors\n    log", plan)) == {"local", "drawn"}

@@ -12,6 +12,7 @@ from test_sources import LAID_OUT
 PUBLISHED = yaml.safe_load((ROOT / "rules/datasets.yaml").read_text())
 SMALL = {
     "birds": {"classes": 2, "files": 6, "get": "birds.org"},
+    "textures": {"files": 6, "get": "textures.org"},
     "imagenet_val": {"classes": 2, "files": 6, "wordnet": True, "get": "image-net.org"},
     "imagenet_c": {"classes": 2, "files": 6, "wordnet": True, "get": "zenodo.org"},
 }
@@ -184,14 +185,24 @@ def test_the_folders_of_imagenet_c_are_counted_that_are_asked_for():
 
 
 def test_a_set_that_torchvision_knows_is_counted_where_it_lies_or_to_be_fetched():
-    entry = {"fetch": "DTD", "split": "train", "root": "data", "expects": "birds"}
+    entry = {"fetch": "DTD", "split": "train", "root": "data", "expects": "textures"}
     lacking = "there is no data/dtd/dtd: put DTD there, or let it be fetched by `download: true`"
     assert look({"d": entry})["datasets.d.root"][2:] == ("missing", "", lacking)
-    assert look({"d": entry | {"download": True}})["datasets.d.root"][2:] == ("to fetch", "", "")
+    fetched, asked = entry | {"download": True}, {"datasets.d": "folders/d/index.csv"}
+    assert look({"d": fetched}, asked)["datasets.d.root"][2:] == ("to fetch", "", "")
+    assert look({"d": fetched})["datasets.d.root"][2:] == ("unused", "no study asks for it", "")
     fill("data/dtd/dtd/images")  # all in one folder, `images`
     assert look_at(entry) == {"root": ("found", "1 folders, 6 files")}
+    inventory.check_whole(entry, SMALL["textures"])
     os.remove("data/dtd/dtd/images/auk/auk_0.jpg")
     assert look_at(entry) == {"root": ("wrong", "1 folders, 5 files; whole, it has 6 files")}
+    found = look({"d": entry})["datasets.d.root"], look({"d": fetched}, asked)["datasets.d.root"]
+    assert [each.fix for each in found] == [
+        "delete data/dtd/dtd, and put the whole set there",
+        "delete data/dtd/dtd, and run again",
+    ]
+    with pytest.raises(ValueError, match="DTD in data: 1 folders, 5 files; whole, it has 6 files; delete "):
+        inventory.check_whole(fetched, SMALL["textures"])
 
 
 @pytest.mark.parametrize("name", sources.SETS)
@@ -225,20 +236,28 @@ def test_weights_and_decoders_are_found_missing_or_to_be_fetched():
         "drawn": {"timm": "test_vit", "weights": "random"},
         "trained": {"timm": "test_vit", "run": "first"},
     }
-    fetched = {name: f"fetched/{name}.safetensors" for name in ("hub", "url")}
-    stylizers = {"adain": {"encoder": "file", "layers": ["1"], "decoder": "decoder.pth"}}
+    fetched = {f"models.{name}": f"fetched/{name}.safetensors" for name in ("hub", "url")}
+    models["idle"] = {"timm": "test_vit"}
+    adain = {"encoder": "file", "layers": ["1"]}
+    stylizers = {
+        "adain": adain | {"decoder": "decoder.pth"},
+        "away": adain | {"decoder": "https://x.org/d.pth"},
+    }
+    fetched["stylizers.away"] = "decoders/away.safetensors"
     found = look(models=models, fetched=fetched, stylizers=stylizers, reuse="elsewhere")
     assert {name: (finding.path, *finding[2:4]) for name, finding in found.items()} == {
         "models.hub": ("test_vit", "found", "fetched"),
         "models.url": ("https://x.org/w.pth", "to fetch", ""),
+        "models.idle": ("test_vit", "unused", "no study asks for it"),
         "models.file.weights": ("w.pth", "found", "0.1 MB"),
         "models.lost.weights": ("none.pth", "missing", ""),
         "stylizers.adain.decoder": ("decoder.pth", "missing", ""),
+        "stylizers.away": ("https://x.org/d.pth", "to fetch", ""),
         "reuse": ("elsewhere", "wrong", "no run was there: it should hold .snakemake and the results"),
     }
     assert (
         inventory.summary([*found.values()])
-        == "2 found, 1 to fetch (snakemake fetch_all), 2 missing, 1 wrong"
+        == "2 found, 2 to fetch (snakemake fetch_all), 2 missing, 1 unused, 1 wrong"
     )
     for name in ("models.lost.weights", "stylizers.adain.decoder"):
         assert found[name].fix.endswith("; docs/models.md tells of published ones")
@@ -266,7 +285,9 @@ def look_at_paper():
     """{name: Finding} of all that config/imagenet.yaml names."""
     config = yaml.safe_load((ROOT / "config/imagenet.yaml").read_text())
     told = {name: entry.get("weights", "https://hub") for name, entry in config["models"].items()}
-    fetched = {name: "none" for name, place in told.items() if place.startswith("https")}
+    fetched = {f"models.{name}": "none" for name, place in told.items() if place.startswith("https")}
+    fetched["stylizers.adain"] = "none"
+    fetched |= {f"datasets.{name}": "none" for name, entry in config["datasets"].items() if "fetch" in entry}
     made = {name: "none" for name, entry in config["datasets"].items() if "stylize" in entry}
     severities = {
         name: [f"{entry['imagenet_c']}/fog/1"]

@@ -9,6 +9,7 @@ import functools
 import math
 
 import pytest
+import timm
 import torch
 import torchvision
 import yaml
@@ -298,7 +299,7 @@ def test_patches_that_do_not_divide_the_image_leave_its_edge_out(patch, side):
 
 
 def test_counts_are_those_that_are_published():
-    """In millions: timm's table of results, the papers of DeiT, T2T-ViT, TNT and Swin, torchvision's."""
+    """In millions, of timm's table of results and the papers of DeiT and TNT."""
     published = {"vit_small": 48.75, "vit_base": 86.57, "vit_large": 304.33, "tnt_small": 23.76}
     published |= {"deit_tiny": 5.72, "deit_small": 22.05, "deit_base": 86.57}
     for name, millions in published.items():
@@ -316,6 +317,14 @@ def rows():
         [cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")
     ]
     return {key.strip("`"): others for key, *others in cells}
+
+
+def test_what_timm_has_today_is_what_its_plain_names_stand_for():
+    told = [entry["timm"] for name, entry in MODELS.items() if name.endswith("_today")]
+    assert len(told) == 3
+    for name in told:
+        plain, _, tag = name.partition(".")
+        assert timm.get_pretrained_cfg(plain).tag == tag
 
 
 def test_every_model_has_a_row_in_the_docs():

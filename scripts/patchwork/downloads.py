@@ -3,12 +3,17 @@
 import csv
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from torch import hub
+
 from patchwork import fetching, sources, urls
 
+ASKED = 16  # servers at once: one that does not answer is waited for a minute
 HUB_FILES = "model.safetensors", "pytorch_model.bin"  # the first that is there is what timm takes
 
 
@@ -26,16 +31,33 @@ class Download(NamedTuple):
     folders: tuple[str, ...]
 
 
+def look(models, stylizers, datasets, made):
+    """The Downloads of entries of the config, {name: entry}. made: the folder that results are in."""
+    with ThreadPoolExecutor(ASKED) as pool:
+        found = [*pool.map(of_model, models, models.values(), repeat(made))]
+        found += pool.map(of_stylizer, stylizers, stylizers.values(), repeat(made))
+    # One after the other: whose archives they are is asked by changing torchvision for a while.
+    return found + [each for name, entry in datasets.items() for each in of_dataset(name, entry)]
+
+
+def of_stylizer(name, entry, made):
+    """The decoder of a stylizer that comes from a URL."""
+    return of_url(f"stylizers.{name}.decoder", entry["decoder"], made)
+
+
+def of_url(name, url, made):
+    """A file of weights that comes from a URL of the config."""
+    size = 0 if fetching.kept(url).is_file() else urls.length(url)
+    return Download(name, url, size, (made, hub.get_dir()))
+
+
 def of_model(name, entry, made):
     """The weights of a model that come from the network.
 
     entry: of the config, {timm, weights}. made: the folder of the weights that all models are read from.
     """
-    from torch import hub
-
-    if source := entry.get("weights"):
-        size = 0 if fetching.kept(source).is_file() else urls.length(source)
-        return Download(f"models.{name}", source, size, (made, hub.get_dir()))
+    if "weights" in entry:
+        return of_url(f"models.{name}", entry["weights"], made)
     try:
         where, place = fetching.published(entry)
     except RuntimeError:  # timm knows no such weights, which `fetch_weights` tells

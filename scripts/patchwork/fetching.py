@@ -32,23 +32,44 @@ def fetch(name, entry, path):
     if source == "random":
         models.save(path, random(name, entry).state_dict())
         return None
-    net, file, told = models.create(entry), source, entry.get("sha256")
+    net, told = models.create(entry), entry.get("sha256")
     if is_url(source):
-        file = kept(source)
-        found = download(source, None if told == UNKNOWN else told or hash_in_name(source), file)
-    elif not Path(file).is_file():
-        raise FileNotFoundError(f"there is no weights file {file}")
-    elif (found := digest(file)) != (told or found):
-        raise ValueError(f"{file} is not the file that the config means: its sha256 is {found}")
+        state, found = read_url(source, told, net)
+    elif not Path(source).is_file():
+        raise FileNotFoundError(f"there is no weights file {source}")
+    elif (found := digest(source)) != (told or found):
+        raise ValueError(f"{source} is not the file that the config means: its sha256 is {found}")
+    else:
+        state = read_checkpoint(source, net)
+    models.fit(net, state, source)
+    models.save(path, net.state_dict(), sha256=found)
+    return found
+
+
+def fetch_decoder(entry, path):
+    """Get the decoder of a stylizer and save it at `path`; who knows the encoder checks that it fits.
+
+    entry: of the config, {decoder, sha256}. Returns the sha256 of the file that it comes from.
+    Raises ValueError naming the URL when it cannot be had or is not what the sha256 says.
+    """
+    state, found = read_url(entry["decoder"], entry.get("sha256"), torch.nn.Identity())
+    models.save(path, state, sha256=found)
+    return found
+
+
+def read_url(url, told, net):
+    """The weights in the file of a URL, as `read_checkpoint` reads them, and its sha256.
+
+    told: its sha256 in the config; None if the name of the file tells the first digits.
+    """
+    file = kept(url)
+    found = download(url, None if told == UNKNOWN else told or hash_in_name(url), file)
     try:
-        state = read_checkpoint(file, net)
+        return read_checkpoint(file, net), found
     except ValueError:
         if told == UNKNOWN:  # no digest has told that it is something else
             file.unlink()
         raise
-    models.fit(net, state, source)
-    models.save(path, net.state_dict(), sha256=found)
-    return found
 
 
 def kept(url):

@@ -11,7 +11,7 @@ from patchwork import folders, sources
 from patchwork.urls import is_url
 
 READERS = 16  # a disk on the network answers several at once
-TO_FETCH = "to fetch"
+TO_FETCH, UNUSED = "to fetch", "unused"
 OF_WEIGHTS, OF_DATA = (f"; docs/{page}.md tells of published ones" for page in ("models", "data"))
 BROKEN = "missing", "wrong"
 
@@ -20,8 +20,8 @@ class Finding(NamedTuple):
     """What was found of one name.
 
     name: the key in the config. path: what it names. state: found, missing, wrong, or to fetch or to make,
-    which the workflow does by itself. seen: what is there, or is wrong, in words. fix: what to do; nothing if
-    found.
+    which the workflow does by itself, or unused: it would be fetched if a study asked for it. seen: what is
+    there, or is wrong, in words. fix: what to do; nothing if found.
     """
 
     name: str
@@ -34,10 +34,10 @@ class Finding(NamedTuple):
 def look(config, published, fetched, made, severities, categories):
     """Look at all files and folders that a config names, one after the other: a Finding of each.
 
-    published: {name: {classes, files, wordnet, get}} of data sets that are whole. fetched: {model: file} of
-    those whose weights come from a network. made: {dataset: file} of those that are stylized here;
-    the file is there if they are. severities: {dataset: [folder]} of ImageNet-C that are asked for.
-    categories: the folder of those that come with the workflow.
+    published: {name: {classes, files, wordnet, get}} of data sets that are whole. fetched: {name: file} of
+    what studies ask for from a network, by its key in the config, like models.vit. made: {dataset: file} of
+    those that are stylized here; the file is there if they are. severities: {dataset: [folder]} of ImageNet-C
+    that are asked for. categories: the folder of those that come with the workflow.
     """
     for name, entry in config["datasets"].items():
         where, expected = f"datasets.{name}", published.get(entry.get("expects"), {})
@@ -45,33 +45,34 @@ def look(config, published, fetched, made, severities, categories):
             state = ("found", "made") if os.path.isfile(made[name]) else ("to make",)
             yield Finding(where, f"{entry['stylize']} in the style of {entry['styles']}", *state)
         if "fetch" in entry:
-            yield fetched_set(f"{where}.root", entry, expected)
+            yield fetched_set(f"{where}.root", entry, expected, where in fetched)
         elif "root" in entry:
             look_at = partial(own_folder, entry, expected, needs_classes(name, config))
-            yield checked(f"{where}.root", entry["root"], look_at, expected)
+            yield checked(f"{where}.root", entry["root"], look_at, source(expected))
         for key, look_at in BESIDE.items():
             if key in entry:
-                yield checked(f"{where}.{key}", entry[key], look_at)
+                fix = source(expected) if key == "list" else None
+                yield checked(f"{where}.{key}", entry[key], look_at, fix)
         if "categories" in entry:
             own = Path(categories, f"{entry['categories']}.csv")
             yield checked(f"{where}.categories", str(own) if own.is_file() else entry["categories"], lines)
         if "masks" in entry:
-            yield checked(f"{where}.masks", entry["masks"], partial(masks, entry))
+            yield checked(f"{where}.masks", entry["masks"], partial(masks, entry), source(expected))
         if "imagenet_c" in entry:
             whole = published["imagenet_c"]
             compared = whole if entry.get("expects") == "imagenet_val" else {}
             look_at = partial(corrupted, severities.get(name, []), compared)
-            yield checked(f"{where}.imagenet_c", entry["imagenet_c"], look_at, whole)
+            yield checked(f"{where}.imagenet_c", entry["imagenet_c"], look_at, source(whole))
     for name, entry in config["models"].items():
-        weights = entry.get("weights", "random")
-        if name in fetched:
-            there = os.path.isfile(fetched[name])
-            state = ("found", "fetched") if there else (TO_FETCH,)
-            yield Finding(f"models.{name}", entry.get("weights", entry["timm"]), *state)
-        elif weights != "random" and not is_url(weights):
+        weights = entry.get("weights")
+        if "run" not in entry and (weights is None or is_url(weights)):
+            yield from_network(f"models.{name}", weights or entry["timm"], fetched)
+        elif weights and weights != "random":
             yield checked(f"models.{name}.weights", weights, file, advice=OF_WEIGHTS)
     for name, entry in config.get("stylizers", {}).items():
-        if "decoder" in entry:
+        if is_url(entry.get("decoder", "")):
+            yield from_network(f"stylizers.{name}", entry["decoder"], fetched)
+        elif "decoder" in entry:
             yield checked(f"stylizers.{name}.decoder", entry["decoder"], file, advice=OF_WEIGHTS)
     if "reuse" in config:
         yield checked("reuse", config["reuse"], another_run, advice="")
@@ -84,11 +85,16 @@ def needs_classes(name, config):
     return "masks" not in config["datasets"][name] and all(other.get("styles") != name for other in others)
 
 
-def checked(name, path, look_at, expected=None, advice=OF_DATA):
+def source(expected):
+    """Where a published data set comes from, in words; None of another one."""
+    return f"{expected['get']}; see docs/data.md" if expected else None
+
+
+def checked(name, path, look_at, fix=None, advice=OF_DATA):
     """The Finding of a path by what `look_at`, a function of it, says in words: what is not there is missing,
-    of what else it complains is wrong. advice: words that follow those on where to put it."""
-    link = f"put it there, or a link: ln -s PLACE {path}{advice}"
-    fix = f"{expected['get']}; see docs/data.md" if expected else link
+    of what else it complains is wrong. fix: what to do then; without, to put it there, and `advice`, words on
+    what there is."""
+    fix = fix or f"put it there, or a link: ln -s PLACE {path}{advice}"
     try:
         return Finding(name, path, "found", look_at(path))
     except FileNotFoundError as error:
@@ -97,16 +103,33 @@ def checked(name, path, look_at, expected=None, advice=OF_DATA):
         return Finding(name, path, "wrong", str(error), fix)
 
 
-def fetched_set(name, entry, expected):
-    """The Finding of the folder that torchvision finds a set in; all that a split is from is counted."""
+def from_network(name, place, fetched):
+    """The Finding of a file that comes from a network."""
+    if name not in fetched:
+        return Finding(name, place, UNUSED, "no study asks for it")
+    return Finding(name, place, *(("found", "fetched") if os.path.isfile(fetched[name]) else (TO_FETCH,)))
+
+
+def fetched_set(name, entry, expected, asked=True):
+    """The Finding of the folder that torchvision finds a set in; all that a split is from is counted.
+
+    asked: whether a study asks for it.
+    """
     lacking = sources.lacking(entry | {"download": False})
     if lacking and entry.get("download"):
-        return Finding(name, entry["root"], TO_FETCH)
+        return Finding(name, entry["root"], *((TO_FETCH,) if asked else (UNUSED, "no study asks for it")))
     if lacking:
         return Finding(name, entry["root"], "missing", "", lacking)
-    _, place = sources.SETS[entry["fetch"]].splits[str(entry["split"])]
-    expected = {key: value for key, value in expected.items() if key != "classes"}
-    return checked(name, entry["root"], lambda root: compare(count(Path(root, place)), expected), expected)
+    place = Path(entry["root"], sources.SETS[entry["fetch"]].splits[str(entry["split"])][1])
+    fix = f"delete {place}, and {'run again' if entry.get('download') else 'put the whole set there'}"
+    return checked(name, entry["root"], lambda _: compare(count(place), expected), fix)
+
+
+def check_whole(entry, expected):
+    """Raise ValueError that says what to do if a set of torchvision's is not as large as it should be."""
+    found = fetched_set("", entry, expected)
+    if found.fix:
+        raise ValueError(f"{entry['fetch']} in {found.path}: {found.seen}; {found.fix}")
 
 
 def own_folder(entry, expected, classes, root):

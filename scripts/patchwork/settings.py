@@ -164,11 +164,15 @@ def name_problems(config, lines, perturbations, measures, recipes):
             problems.append(f"{lines.of(where)} has `run` and `weights`: its weights come from one of them")
         if entry.get("weights") == "random" and "sha256" in entry:
             problems.append(f"{lines.of([*where, 'sha256'])} is of a file, but its weights are random")
-        url = entry.get("weights", "")
-        if is_url(url) and "sha256" not in entry and not hash_in_name(url):
+    stylizers = config.get("stylizers", {})
+    of_files = [(["models", name], entry, "weights") for name, entry in models.items()]
+    of_files += [(["stylizers", name], entry, "decoder") for name, entry in stylizers.items()]
+    for where, entry, key in of_files:
+        url = entry.get(key, "")
+        if is_url(url) and "sha256" not in entry and not (hash_in_name(url) and is_safe(url)):
             problems.append(
-                f"{lines.of([*where, 'weights'])} is a URL: give its `sha256`, so that it can be checked "
-                "(a name like resnet50-0676ba61.pth tells the first digits itself), or `sha256: unknown`"
+                f"{lines.of([*where, key])} is a URL: give its `sha256`, so that it can be checked (of https "
+                "a name like resnet50-0676ba61.pth tells the first digits itself), or `sha256: unknown`"
             )
         if entry.get("sha256") == UNKNOWN and not (is_url(url) and is_safe(url)):
             problems.append(f"{lines.of([*where, 'sha256'])} can be unknown only of a URL of https")

@@ -28,7 +28,10 @@ class Redirects(HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if urlsplit(newurl).scheme not in {"https", req.type}:
             raise URLError(f"it leads from {req.type} to {newurl}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        found = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if found:
+            found.method = req.get_method()  # urllib would ask for the whole file after a HEAD
+        return found
 
 
 def is_url(source):
