@@ -23,7 +23,7 @@ test: .venv/test
 	$(VENV)/snakefmt --check Snakefile rules
 	$(VENV)/ty check scripts/patchwork
 	$(VENV)/snakemake --lint
-	$(VENV)/python -m pytest --numprocesses 2 --dist loadfile
+	$(VENV)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/test
 	$(VENV)/python -m pytest --numprocesses 2 --dist worksteal -m slow

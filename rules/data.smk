@@ -49,7 +49,7 @@ rule pack_images:
         code=program("pack_images.py"),
         origin=lambda w: folder_origin(w.dataset),
         dataset=lambda w: facts(datasets[w.dataset]),
-        pixels=config["pixels"],
+        pixels=lambda w: pixels_of(w.dataset),
     script:
         "../scripts/pack_images.py"
 
@@ -104,6 +104,6 @@ rule score_foreground:
         runtime=growing(30),
     params:
         origin=lambda w: foreground_origin(w.dataset, w.model),
-        pixels=config["pixels"],
+        pixels=lambda w: pixels_of(w.dataset),
     script:
         "../scripts/score_foreground.py"

@@ -26,6 +26,12 @@ def asked_severities():
     return {dataset: sorted(those) for dataset, those in found.items()}
 
 
+def pixels_of(dataset):
+    """How images of a dataset are resized and cropped before models see them."""
+    usual = config["pixels"]
+    return usual | {"resize": datasets[dataset].get("resize", usual["resize"])}
+
+
 @cache
 def walked(root, listed):
     """The images of the user's folder: read once, as there may be millions."""
@@ -63,5 +69,5 @@ def folder_origin(dataset):
 @cache
 def images_origin(dataset):
     return digest(
-        [folder_origin(dataset), facts(datasets[dataset]), config["pixels"], program("pack_images.py")]
+        [folder_origin(dataset), facts(datasets[dataset]), pixels_of(dataset), program("pack_images.py")]
     )

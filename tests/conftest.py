@@ -104,6 +104,13 @@ def finished_project(folder, config):
     return project
 
 
+def pytest_collection_modifyitems(items):
+    """Files that need the finished run come last, but for the one that makes it: so nobody waits for it."""
+    need = dict.fromkeys(item.path for item in items if "finished" in item.fixturenames)
+    first = next(iter(need), None)
+    items.sort(key=lambda item: (item.path != first, item.path in need))
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """One for all processes that test: the first to come makes it."""

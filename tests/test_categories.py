@@ -299,6 +299,20 @@ def test_a_folder_of_stimuli_becomes_a_shape_bias_and_names_and_columns_tell_the
     assert "has not learnt the class 'n03041633'" in stimulus_project.run(check=False)
 
 
+def test_images_that_are_published_in_the_size_of_the_crop_are_seen_as_they_are(stimulus_project):
+    for path in stimulus_project.path("stimuli").rglob("*.png"):
+        Image.open(path).resize((32, 32)).save(path)
+    stimulus_project.edit("config.yaml", "{resize: 32", "{resize: 40")
+    stimulus_project.edit("config.yaml", "names: cue_conflict,", "names: cue_conflict, resize: 32,")
+    stimulus_project.run("results/images/stimuli.npy", "results/images/listed.npy")
+    first = min(stimulus_project.path("stimuli/bear").glob("*.png"))
+    seen, enlarged = (
+        np.load(stimulus_project.path(f"results/images/{n}.npy"))[0] for n in ("stimuli", "listed")
+    )
+    assert np.array_equal(seen, np.moveaxis(np.array(Image.open(first)), 2, 0))
+    assert enlarged.shape == seen.shape and not np.array_equal(enlarged, seen)
+
+
 def test_files_that_are_not_there_are_told_before_anything_runs(stimulus_project):
     stimulus_project.edit("config.yaml", "categories: geirhos", "categories: geirhas")
     stimulus_project.edit("config.yaml", "decisions: decisions", "decisions: decision")

@@ -265,3 +265,42 @@ def test_a_node_without_a_package_says_which_one_and_what_to_activate(tmp_path):
     assert done.stderr.startswith(f"predict a b failed: {sys.executable} on ")
     assert "has no no_such_package" in done.stderr and "activate the environment" in done.stderr
     assert "Traceback" in log.read_text()
+
+
+# ---- Damaged between runs. ----
+
+
+def predictions(project):
+    """The bytes of every strip and of what was measured, by their paths."""
+    root = project.path("results")
+    files = [path for kind in ("predictions", "measures") for path in (root / kind).rglob("*.parquet")]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(files)}
+
+
+def test_what_is_damaged_between_runs_is_named_and_made_again_once_it_is_deleted(finished, tmp_path):
+    """Of a file that was cut short Snakemake knows nothing: its time is what it was."""
+    project = finished.copy(tmp_path / "project")
+    expected = predictions(project)
+    several = {  # what is damaged, and something that is made of it and of no other of these
+        "images/shapes.npy": "predictions/shapes/vit/random_drop/4x4.parquet",
+        "weights/fetched/cnn.safetensors": "predictions/conflict/cnn/clean/plain.parquet",
+        "tokens/train/cnn.npy": "readouts/elsewhere/cnn/few_shot.parquet",
+    }
+    for read_by in (several, {"predictions/shapes/vit/shuffle_grid/plain.parquet": "warehouse.duckdb"}):
+        targets = [f"results/{made}" for made in read_by.values()]
+        for name, made in read_by.items():
+            cut(project.path(f"results/{name}"))
+            project.path(f"results/{made}").unlink()
+        told = project.run(*targets, check=False)
+        for name in read_by:
+            assert f"failed: results/{name} is damaged: delete it and run again (log: " in told
+            project.path(f"results/{name}").unlink()
+        project.run(*targets)
+    assert predictions(project) == expected
+
+
+def cut(path):
+    """Truncate a file and give it the time that it had."""
+    times = path.stat()
+    os.truncate(path, times.st_size - 100)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))

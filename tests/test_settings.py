@@ -320,6 +320,12 @@ MISTAKES = {
         "models.mine.weights is a URL: give its `sha256`",
         [],
     ),
+    "a beginning of the hash of what others can change on its way": (
+        "run: first",
+        "weights: http://x.org/resnet18-f37072fd.pth",
+        "models.mine.weights is a URL: give its `sha256`",
+        [],
+    ),
     "an unknown hash of what others can change on its way": (
         "run: first",
         "weights: http://x.org/w.pth\n    sha256: unknown",
@@ -345,6 +351,12 @@ MISTAKES = {
         ["64 hex digits"],
     ),
     "a crop larger than the image": ("crop: 32", "crop: 65", "pixels.crop is larger than pixels.resize", []),
+    "a crop larger than the images of one dataset": (
+        "family: real}",
+        "family: real, resize: 31}",
+        "datasets.photos.resize is less than pixels.crop",
+        [],
+    ),
     "an unknown interpolation": (
         "bilinear",
         "linear",
@@ -506,6 +518,11 @@ pixels:"""
         ("encoder: mine", "encoder: mime", ["line 7: stylizers.adain.encoder: 'mime' is not known"]),
         ("content: drawn", "content: drown", ["stylizers.adain.content: 'drown' is not known"]),
         ("content: drawn, ", "", ["stylizers.adain: ", "`decoder`, a file, or `content` and `styles`"]),
+        (
+            "content: drawn, styles: paintings",
+            "decoder: https://x.org/d.pth",
+            ["stylizers.adain.decoder is a URL: give its `sha256`"],
+        ),
         (", stylizer: adain", "", ["datasets.sin: ", "`stylize`, `styles` and `stylizer`"]),
         ("data/paintings}", "data/paintings, alpha: 1}", ["paintings.alpha: only stylized images have"]),
         ("stylize: drawn", "stylize: sin", ["datasets.sin: nothing can be made from itself"]),

@@ -197,6 +197,10 @@ def name_problems(config, lines, perturbations, measures, recipes):
         problems.append(
             f"{lines.of(['pixels', 'crop'])} is larger than pixels.resize, so nothing could be cropped"
         )
+    for name, entry in datasets.items():
+        if entry.get("resize", config["pixels"]["crop"]) < config["pixels"]["crop"]:
+            where = lines.of(["datasets", name, "resize"])
+            problems.append(f"{where} is less than pixels.crop, so nothing could be cropped")
     problems += [f"{lines.of(keys)}: {problem}" for keys, problem in saliency_problems(config)]
     if not problems:
         problems += [f"{lines.of(keys)}: {problem}" for keys, problem in entries.circles(config)]

@@ -25,7 +25,9 @@ def summary(tables, seeds):
         f"{markup.count(row['classes'], 'class', 'classes')})"
         for row in tables["datasets"]
     }
-    seen = {row["dataset"]: row["dataset"] for row in tables["measures"]} | seen
+    # Readouts are told by the names of transfers and few_shots, which are no datasets.
+    measured = [row["dataset"] for row in tables["measures"] if row["measure"] not in ("probe", "few_shot")]
+    seen = dict(zip(measured, measured, strict=True)) | seen
     listed = f"; seed{'s'[: len(seeds) != 1]} {', '.join(map(str, seeds))}" * bool(seeds)
     return escape(f"{markup.count(len(models(tables)), 'model')} on {', '.join(seen.values())}{listed}.")
 
