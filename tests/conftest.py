@@ -104,6 +104,13 @@ def finished_project(folder, config):
     return project
 
 
+def predictions(project):
+    """The bytes of every strip and of what was measured, by their paths."""
+    root = project.path("results")
+    files = [path for kind in ("predictions", "measures") for path in (root / kind).rglob("*.parquet")]
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(files)}
+
+
 def pytest_collection_modifyitems(items):
     """Files that need the finished run come last, but for the one that makes it: so nobody waits for it."""
     need = dict.fromkeys(item.path for item in items if "finished" in item.fixturenames)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import ROOT, make_room
+from conftest import ROOT, make_room, predictions
 from patchwork import (
     building,
     checkpoints,
@@ -268,13 +268,6 @@ def test_a_node_without_a_package_says_which_one_and_what_to_activate(tmp_path):
 
 
 # ---- Damaged between runs. ----
-
-
-def predictions(project):
-    """The bytes of every strip and of what was measured, by their paths."""
-    root = project.path("results")
-    files = [path for kind in ("predictions", "measures") for path in (root / kind).rglob("*.parquet")]
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(files)}
 
 
 def test_what_is_damaged_between_runs_is_named_and_made_again_once_it_is_deleted(finished, tmp_path):

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Project, save_random_weights
-from test_runs import predictions
+from conftest import ROOT, Project, predictions, save_random_weights
 
 pytestmark = pytest.mark.slurm
 
