@@ -279,7 +279,7 @@ def test_what_is_damaged_between_runs_is_named_and_made_again_once_it_is_deleted
         "weights/fetched/cnn.safetensors": "predictions/conflict/cnn/clean/plain.parquet",
         "tokens/train/cnn.npy": "readouts/elsewhere/cnn/few_shot.parquet",
     }
-    for read_by in (several, {"predictions/shapes/vit/shuffle_grid/plain.parquet": "warehouse.duckdb"}):
+    for read_by in ({"predictions/shapes/vit/shuffle_grid/plain.parquet": "warehouse.duckdb"}, several):
         targets = [f"results/{made}" for made in read_by.values()]
         for name, made in read_by.items():
             cut(project.path(f"results/{name}"))

@@ -238,7 +238,7 @@ def test_a_deleted_strip_is_made_again_from_its_cells(project):
     assert (
         "0 of 5 cells to compute" in project.path("logs/predict/shapes/vit/random_drop/4x4.log").read_text()
     )
-    assert project.plan() == AFTERWARDS
+    assert project.plan() == {}  # as its bytes are what they were
 
 
 def test_a_new_level_and_a_new_seed_compute_only_their_cells(project):
